@@ -1,0 +1,7 @@
+//! aa-converge: one JSON document says which AppArmor policy a host should have; one command makes exactly the
+//! difference true and reports it.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod problem;
+pub mod profile;

@@ -1,0 +1,466 @@
+//! The vocabulary of policy: file names, profile names, modes, digests.
+//!
+//! A profile's *name* (`mydaemon`, `/usr/bin/man//man_groff`) and the *file* that defines it (`usr.bin.man`) are
+//! different things, and so different types: confusing them is the classic bug of this field.
+//!
+//! **Invariant:** a value of these types has passed the checks of its constructor; there is no other way to make one.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest; displayed and serialized as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The SHA-256 of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The SHA-256 of several parts. Each part is preceded by its length, so that no two lists of parts collide.
+    #[must_use]
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    /// The digest's 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads 64 hexadecimal digits, of either case.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let high = char::from(pair[0]).to_digit(16)?;
+            let low = char::from(pair[1]).to_digit(16)?;
+            *byte = u8::try_from(high << 4 | low).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        out.write_str(std::str::from_utf8(&hex).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("a SHA-256 digest has 64 hexadecimal digits"))
+    }
+}
+
+/// Why a string is not a [`FileName`], [`PolicyPath`] or [`Owner`]; displayed as the rule that it breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadName(String);
+
+impl BadName {
+    fn because(rule: impl Into<String>) -> Self {
+        Self(rule.into())
+    }
+}
+
+/// Endings of names that apparmor_parser skips when it reads a directory
+/// (libapparmor `private.c`, `_aa_is_blacklisted`).
+const SKIPPED_ENDINGS: [&str; 12] = [
+    ".dpkg-new",
+    ".dpkg-old",
+    ".dpkg-dist",
+    ".dpkg-bak",
+    ".dpkg-remove",
+    ".pacsave",
+    ".pacnew",
+    ".rpmnew",
+    ".rpmsave",
+    ".orig",
+    ".rej",
+    "~",
+];
+
+/// Says whether apparmor_parser skips a directory's entry of this name: dot files, `README`, and what package
+/// managers and `patch` leave behind. `.bak` and `.swp` files are read.
+#[must_use]
+pub fn is_skipped_by_parser(name: &str) -> bool {
+    name.starts_with('.') || name == "README" || SKIPPED_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+fn check_component(component: &str) -> Result<(), BadName> {
+    if component.is_empty() {
+        return Err(BadName::because("a path's component is not empty"));
+    }
+    if component.len() > 255 {
+        return Err(BadName::because("a path's component has at most 255 bytes"));
+    }
+    if component.contains('/') {
+        return Err(BadName::because("it is one component, without `/`"));
+    }
+    if component.chars().any(char::is_control) {
+        return Err(BadName::because("it has no control characters"));
+    }
+    if is_skipped_by_parser(component) {
+        return Err(BadName::because(
+            "apparmor_parser skips names that start with `.` or end with `~`, `.dpkg-*`, `.rpm*`, `.pac*`, `.orig` or `.rej`, and `README`",
+        ));
+    }
+    Ok(())
+}
+
+/// The name of a profile's file: one component at the top of the policy directory that apparmor_parser would read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FileName(String);
+
+impl FileName {
+    /// Checks `name`: one component, at most 255 bytes, no control characters, not a name that the parser skips.
+    ///
+    /// # Errors
+    /// The rule that the name breaks.
+    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
+        let name = name.into();
+        check_component(&name)?;
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for FileName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The directory of links that switch profiles off.
+pub const DISABLE: &str = "disable";
+/// The directory of links that put profiles into complain mode.
+pub const FORCE_COMPLAIN: &str = "force-complain";
+
+/// A place in the policy directory, relative to it: a profile's file (`usr.sbin.nginx`), an include
+/// (`tunables/home.d/site`), or a link (`disable/usr.sbin.nginx`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct PolicyPath(String);
+
+impl PolicyPath {
+    /// Checks the path of an include file: at least one directory, every component as for [`FileName`], and not one
+    /// of the parser's own places (`disable/`, `force-complain/`, `cache*/`).
+    ///
+    /// # Errors
+    /// The rule that the path breaks.
+    pub fn include(path: impl Into<String>) -> Result<Self, BadName> {
+        let path = Self::any(path)?;
+        let Some((top, _)) = path.0.split_once('/') else {
+            return Err(BadName::because(
+                "it has at least one directory, as in `local/usr.sbin.nginx`; profiles go under `profiles`",
+            ));
+        };
+        if top == DISABLE || top == FORCE_COMPLAIN {
+            return Err(BadName::because(format!("`{top}/` holds links that the `mode` of a profile governs")));
+        }
+        if top.starts_with("cache") {
+            return Err(BadName::because(format!("`{top}/` is a place of the parser's own cache")));
+        }
+        Ok(path)
+    }
+
+    /// Checks any relative path: components as for [`FileName`], at most 4096 bytes in all.
+    ///
+    /// # Errors
+    /// The rule that the path breaks.
+    pub fn any(path: impl Into<String>) -> Result<Self, BadName> {
+        let path = path.into();
+        if path.len() > 4096 {
+            return Err(BadName::because("a path has at most 4096 bytes"));
+        }
+        if path.starts_with('/') {
+            return Err(BadName::because("it is relative to the policy directory, without a leading `/`"));
+        }
+        path.split('/').try_for_each(check_component)?;
+        Ok(Self(path))
+    }
+
+    /// The link that switches `file` off.
+    #[must_use]
+    pub fn disable_link(file: &FileName) -> Self {
+        Self(format!("{DISABLE}/{file}"))
+    }
+
+    /// The link that puts `file` into complain mode.
+    #[must_use]
+    pub fn force_complain_link(file: &FileName) -> Self {
+        Self(format!("{FORCE_COMPLAIN}/{file}"))
+    }
+
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path as the name of a profile's file, if it is one: a single component.
+    #[must_use]
+    pub fn as_profile_file(&self) -> Option<FileName> {
+        (!self.0.contains('/')).then(|| FileName(self.0.clone()))
+    }
+
+    /// The directories above the path, outermost first: `a/b/c` gives `a`, `a/b`.
+    pub fn parents(&self) -> impl Iterator<Item = PolicyPath> + '_ {
+        self.0.match_indices('/').map(|(at, _)| Self(self.0[..at].to_owned()))
+    }
+}
+
+impl From<&FileName> for PolicyPath {
+    fn from(name: &FileName) -> Self {
+        Self(name.0.clone())
+    }
+}
+
+impl fmt::Display for PolicyPath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// A name as the kernel knows a profile: `mydaemon`, `/usr/bin/man//man_groff`, with its policy namespace if it has
+/// one. Displayed as AppArmor writes it, `:namespace://name`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProfileName {
+    /// The policy namespace below the current one; `None` is the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The full name, parents included and separated by `//`.
+    pub name: String,
+}
+
+impl ProfileName {
+    /// A name in the current namespace.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { namespace: None, name: name.into() }
+    }
+
+    /// How many parents the name has: `a` has none, `a//b` one.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.name.matches("//").count()
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(out, ":{namespace}://{}", self.name),
+            None => out.write_str(&self.name),
+        }
+    }
+}
+
+/// What AppArmor does with an access that a profile does not allow (apparmor.d(5), "profile flags").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Deny it and log it.
+    Enforce,
+    /// Allow it and log it; explicit `deny` rules still deny, silently.
+    Complain,
+    /// Deny it, log it, and kill the process.
+    Kill,
+    /// Allow everything; the profile only marks its processes.
+    Unconfined,
+    /// Ask a daemon in user space (AppArmor 4 and later).
+    Prompt,
+    /// Allow what no rule denies (AppArmor 4 and later).
+    DefaultAllow,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Mode; 6] =
+        [Self::Enforce, Self::Complain, Self::Kill, Self::Unconfined, Self::Prompt, Self::DefaultAllow];
+
+    /// The word that stands for the mode in a profile's flags. A profile without any is in enforce mode; the word
+    /// `enforce` itself is accepted by the parser too.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Complain => "complain",
+            Self::Kill => "kill",
+            Self::Unconfined => "unconfined",
+            Self::Prompt => "prompt",
+            Self::DefaultAllow => "default_allow",
+        }
+    }
+
+    /// The mode that a flag's word stands for.
+    #[must_use]
+    pub fn from_flag(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.flag() == word)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.flag())
+    }
+}
+
+/// Which headers a mode applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeScope {
+    /// Headers in enforce or complain mode; those written as `unconfined`, `default_allow`, `prompt` or `kill` keep theirs.
+    #[default]
+    EnforceAndComplain,
+    /// Every header.
+    All,
+}
+
+/// Who claims a path: the name that a document gives for itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Owner(String);
+
+impl Owner {
+    /// Checks an owner's name: 1 to 128 ASCII letters, digits, `.`, `_`, `-`, `/`, `:` or `@`.
+    ///
+    /// # Errors
+    /// The rule that the name breaks.
+    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
+        let name = name.into();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+        if name.is_empty() || name.len() > 128 || !name.chars().all(allowed) {
+            return Err(BadName::because("an owner's name has 1 to 128 of the characters A-Z a-z 0-9 . _ - / : @"));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+macro_rules! deserialize_checked {
+    ($type:ty, $constructor:path) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $constructor(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+deserialize_checked!(FileName, FileName::new);
+deserialize_checked!(PolicyPath, PolicyPath::any);
+deserialize_checked!(Owner, Owner::new);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_read_back_as_written() {
+        let digest = Digest::of(b"policy");
+        assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
+        assert_eq!(Digest::from_hex("abc"), None);
+        assert_eq!(Digest::from_hex(&"g".repeat(64)), None);
+    }
+
+    #[test]
+    fn parts_are_told_apart() {
+        assert_ne!(Digest::of_parts([b"ab".as_slice(), b"c"]), Digest::of_parts([b"a".as_slice(), b"bc"]));
+    }
+
+    #[test]
+    fn names_that_the_parser_skips_are_refused() {
+        for name in ["", ".hidden", "..", "a/b", "README", "x~", "x.dpkg-old", "x.rpmnew", "x.orig", "x\n", "x\0"] {
+            assert!(FileName::new(name).is_err(), "{name:?}");
+        }
+        for name in ["usr.sbin.nginx", "x.bak", "x.swp", "with space", "größe", "README.md"] {
+            assert!(FileName::new(name).is_ok(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn include_paths_stay_out_of_the_parsers_places() {
+        for path in [
+            "top",
+            "/local/x",
+            "local/../x",
+            "local//x",
+            "disable/x",
+            "force-complain/x",
+            "cache/x",
+            "cache.d/x",
+            "local/.x",
+        ] {
+            assert!(PolicyPath::include(path).is_err(), "{path:?}");
+        }
+        for path in ["local/usr.sbin.nginx", "tunables/home.d/site", "abstractions/ssl_certs.d/x"] {
+            assert!(PolicyPath::include(path).is_ok(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn parents_are_outermost_first() {
+        let path = PolicyPath::any("a/b/c").unwrap();
+        let parents: Vec<_> = path.parents().map(|p| p.to_string()).collect();
+        assert_eq!(parents, ["a", "a/b"]);
+    }
+}
