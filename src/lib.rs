@@ -5,3 +5,4 @@
 pub mod error;
 pub mod problem;
 pub mod profile;
+pub mod syntax;
