@@ -98,12 +98,19 @@ impl Scan {
     /// If there is no such header.
     pub fn attachments(&self, header: usize, variables: &Variables) -> Result<BTreeSet<String>, Unexpandable> {
         let header = &self.headers[header];
-        // The parser attaches a profile without a separate attachment by its local name (parser_regex.c, local_name).
-        let name = || header.name.rsplit_once("//").map_or(header.name.as_str(), |(_, local)| local);
-        let mut globs = expand(header.attachment.as_deref().unwrap_or_else(name), variables)?;
+        let mut globs = expand(header.attachment.as_deref().unwrap_or_else(|| local_name(&header.name)), variables)?;
         globs.retain(|glob| glob.starts_with('/'));
         Ok(globs)
     }
+}
+
+/// The part of a name by which the parser attaches a profile without a separate attachment: what stands after the
+/// last `//`, searched from the left (parser_regex.c, local_name).
+fn local_name(mut name: &str) -> &str {
+    while let Some((_, local)) = name.split_once("//") {
+        name = local;
+    }
+    name
 }
 
 /// Splits `:namespace:name` or `:namespace://name` (parser_common.c, parse_label).

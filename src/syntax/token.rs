@@ -31,7 +31,7 @@ pub(super) enum Token {
     Open,
     /// `}`
     Close,
-    /// The `,` that ends a rule.
+    /// The end of a rule: its `,`, or the assignment to a boolean variable, which needs none.
     End,
     /// Anything else: words, permissions, rules without interest, bytes that the parser refuses.
     Other,
@@ -144,10 +144,11 @@ impl<'t> Lexer<'t> {
             }
             b'$' => {
                 self.at = variable_end(self.text, start).unwrap_or(start + 1);
-                if self.assignment().is_some() {
-                    self.skip_values();
+                if self.assignment().is_none() {
+                    return Token::Other;
                 }
-                Token::Other
+                self.skip_values();
+                Token::End
             }
             b'=' => {
                 self.at += 1;
