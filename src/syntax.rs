@@ -51,6 +51,12 @@ pub fn scan(text: &[u8]) -> Scan {
     scanner.scan
 }
 
+/// The line, from 1, in which the byte at `offset` stands.
+#[must_use]
+pub fn line_at(text: &[u8], offset: usize) -> usize {
+    1 + text.iter().take(offset).filter(|byte| **byte == b'\n').count()
+}
+
 impl Scan {
     /// The full names by which the kernel may know the header's profile, the likeliest first.
     ///
@@ -141,67 +147,65 @@ struct Scanner<'t> {
     candidate: Option<Candidate>,
     /// Whether the next token is the first of its rule. A path there, outside of all braces, may begin a header.
     at_start: bool,
-    lines: Lines<'t>,
 }
 
 impl<'t> Scanner<'t> {
     fn new(text: &'t [u8]) -> Self {
-        let lines = Lines { text, counted: 0, line: 1 };
-        Self { text, scan: Scan::default(), open: Vec::new(), candidate: None, at_start: true, lines }
+        Self { text, scan: Scan::default(), open: Vec::new(), candidate: None, at_start: true }
     }
 
     /// Takes the token that stands from `start` to `end`.
     fn take(&mut self, start: usize, token: Token, end: usize) {
         let was_at_start = std::mem::replace(&mut self.at_start, false);
-        // Whatever is not part of a header ends a candidate.
-        let candidate = self.candidate.take();
         match token {
             Token::Header { kind, name } => {
-                self.candidate = Some(Candidate::new(kind, name, self.lines.at(start)));
+                self.candidate = Some(Candidate::new(kind, name, start));
             }
-            Token::Label(label) => {
-                self.candidate = match candidate {
-                    Some(candidate) => candidate.attach(label),
-                    None if was_at_start && self.open.is_empty() && names_a_profile(&self.text[label.clone()]) => {
-                        Some(Candidate::new(HeaderKind::Profile, label, self.lines.at(start)))
-                    }
-                    None => None,
-                };
+            Token::Label(label) => match self.candidate.take() {
+                Some(candidate) => self.candidate = candidate.attach(label),
+                None if was_at_start && self.open.is_empty() && names_a_profile(&self.text[label.clone()]) => {
+                    self.candidate = Some(Candidate::new(HeaderKind::Profile, label, start));
+                }
+                None => {}
+            },
+            Token::Variable(variable) => {
+                self.candidate = self.candidate.take().and_then(|candidate| candidate.attach(variable));
             }
-            Token::Variable(variable) => self.candidate = candidate.and_then(|header| header.attach(variable)),
             Token::Group { name, list } => {
+                let candidate = self.candidate.take();
                 self.candidate = candidate.and_then(|header| header.group(&self.text[name], start..end, list));
             }
+            // An include is replaced by its text: it may even stand inside of a header.
             Token::Include { kind, if_exists, argument } => {
                 let within = self.within();
-                let line = self.lines.at(start);
-                self.scan.includes.push(IncludeRef::new(self.text, kind, if_exists, argument, within, line));
-                // An include is replaced by its text: it may even stand inside of a header.
-                self.candidate = candidate;
+                self.scan.includes.push(IncludeRef::new(self.text, kind, if_exists, argument, within));
                 self.at_start = was_at_start;
             }
             Token::Assignment { name, assignment, values } => {
                 self.scan.variables.push(VariableRule::new(self.text, name, assignment, values));
-                self.at_start = true;
+                self.next_rule();
             }
             Token::Open => {
-                self.open.push(match candidate {
-                    Some(candidate) => {
-                        let header = candidate.open(self.text, self.within(), start);
-                        self.scan.headers.push(header);
-                        Block::Profile(self.scan.headers.len() - 1)
-                    }
-                    None => Block::Rules,
+                let block = self.candidate.take().map_or(Block::Rules, |candidate| {
+                    let header = candidate.open(self.text, self.within(), start);
+                    self.scan.headers.push(header);
+                    Block::Profile(self.scan.headers.len() - 1)
                 });
-                self.at_start = true;
+                self.open.push(block);
+                self.next_rule();
             }
             Token::Close => {
                 self.open.pop();
-                self.at_start = true;
+                self.next_rule();
             }
-            Token::End => self.at_start = true,
-            Token::Other => {}
+            Token::End => self.next_rule(),
+            Token::Other => self.candidate = None,
         }
+    }
+
+    fn next_rule(&mut self) {
+        self.candidate = None;
+        self.at_start = true;
     }
 
     /// The header whose rules the scanner is in.
@@ -217,21 +221,4 @@ impl<'t> Scanner<'t> {
 fn names_a_profile(label: &[u8]) -> bool {
     let unquoted = label.strip_prefix(b"\"").unwrap_or(label);
     matches!(unquoted.first(), Some(b'/' | b':'))
-}
-
-/// Counts lines forward, so that all line numbers of a text cost one pass.
-struct Lines<'t> {
-    text: &'t [u8],
-    counted: usize,
-    line: u32,
-}
-
-impl Lines<'_> {
-    /// The line, from 1, in which `offset` stands; offsets come in ascending order.
-    fn at(&mut self, offset: usize) -> u32 {
-        let passed = self.text[self.counted..offset].iter().filter(|byte| **byte == b'\n').count();
-        self.counted = offset;
-        self.line = self.line.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
-        self.line
-    }
 }

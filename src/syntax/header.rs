@@ -31,8 +31,8 @@ pub struct Header {
     pub attachment: Option<String>,
     /// The mode that its flags name; without one it is in enforce mode. Children do not inherit the mode.
     pub mode: Option<Mode>,
-    /// The line, from 1, in which it begins.
-    pub line: u32,
+    /// The offset of its first byte; [`line_at`](super::line_at) tells the line.
+    pub start: usize,
     flags: Option<Flags>,
     /// Where the brace stands that ends the header.
     brace: usize,
@@ -75,15 +75,15 @@ impl Flags {
 pub(super) struct Candidate {
     kind: HeaderKind,
     name: Range<usize>,
-    line: u32,
+    start: usize,
     attachment: Option<Range<usize>>,
     groups: usize,
     flags: Option<Flags>,
 }
 
 impl Candidate {
-    pub(super) fn new(kind: HeaderKind, name: Range<usize>, line: u32) -> Self {
-        Self { kind, name, line, attachment: None, groups: 0, flags: None }
+    pub(super) fn new(kind: HeaderKind, name: Range<usize>, start: usize) -> Self {
+        Self { kind, name, start, attachment: None, groups: 0, flags: None }
     }
 
     /// The header with an attachment, where one may stand.
@@ -116,7 +116,7 @@ impl Candidate {
             name: unquote(&text[self.name]),
             attachment: self.attachment.map(|attachment| unquote(&text[attachment])),
             mode,
-            line: self.line,
+            start: self.start,
             flags: self.flags,
             brace,
         }

@@ -33,13 +33,11 @@ pub struct IncludeRef {
     pub path: String,
     /// Whether the path may be missing.
     pub if_exists: bool,
-    /// The bytes of the argument, with its delimiters.
+    /// The bytes of the argument, with its delimiters; [`line_at`](super::line_at) tells the line.
     pub argument: Range<usize>,
     /// The index in [`Scan::headers`](super::Scan::headers) of the header whose rules it stands in. Headers of the
     /// included file are that one's children.
     pub within: Option<usize>,
-    /// The line, from 1, in which it begins.
-    pub line: u32,
 }
 
 impl IncludeRef {
@@ -49,13 +47,12 @@ impl IncludeRef {
         if_exists: bool,
         argument: Range<usize>,
         within: Option<usize>,
-        line: u32,
     ) -> Self {
         let raw = &text[argument.clone()];
         let searched = raw.strip_prefix(b"<").and_then(|raw| raw.strip_suffix(b">"));
         let form = if searched.is_some() { IncludeForm::Searched } else { IncludeForm::Literal };
         // Only inside of `<>` white space may surround the path; a quoted path keeps its own.
         let path = unquote(searched.unwrap_or(raw).trim_ascii());
-        Self { kind, form, path, if_exists, argument, within, line }
+        Self { kind, form, path, if_exists, argument, within }
     }
 }

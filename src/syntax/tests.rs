@@ -126,9 +126,10 @@ fn what_the_parser_refuses_is_no_header() {
 
 #[test]
 fn headers_have_the_line_in_which_they_begin() {
-    let scan = scan(b"# one\nprofile a\n/b\n{\n  #include <x>\n  hat h {}\n}\n/c {}");
-    assert_eq!(scan.headers.iter().map(|header| header.line).collect::<Vec<_>>(), [2, 6, 8]);
-    assert_eq!((scan.includes[0].line, scan.includes[0].within), (5, Some(0)));
+    let text = b"# one\nprofile a\n/b\n{\n  #include <x>\n  hat h {}\n}\n/c {}";
+    let scan = scan(text);
+    assert_eq!(scan.headers.iter().map(|header| line_at(text, header.start)).collect::<Vec<_>>(), [2, 6, 8]);
+    assert_eq!((line_at(text, scan.includes[0].argument.start), scan.includes[0].within), (5, Some(0)));
 }
 
 #[test]

@@ -37,43 +37,33 @@ pub(super) enum Token {
     Other,
 }
 
-/// What a byte can do in a token.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Space and tab.
-    Blank,
-    /// Carriage return and newline.
-    Newline,
-    /// Ends an identifier: `"` and `!`.
-    Stop,
-    Comma,
-    Backslash,
-    /// Letters, digits and `_`: identifiers and words.
-    Word,
-    /// Every other byte of an identifier.
-    Plain,
-}
-
-static CLASSES: [Class; 256] = {
-    let mut classes = [Class::Plain; 256];
+/// What a byte can be part of: a set of the bits below.
+static CLASSES: [u8; 256] = {
+    let mut classes = [IDENTIFIER; 256];
     let mut byte = 0;
     while byte < 256 {
         classes[byte] = match byte as u8 {
-            b' ' | b'\t' => Class::Blank,
-            b'\r' | b'\n' => Class::Newline,
-            b'"' | b'!' => Class::Stop,
-            b',' => Class::Comma,
-            b'\\' => Class::Backslash,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => Class::Word,
-            _ => Class::Plain,
+            b' ' | b'\t' => BLANK | SPACE,
+            b'\r' | b'\n' => SPACE,
+            b'"' | b'!' | b',' | b'\\' => 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => WORD | IDENTIFIER,
+            _ => IDENTIFIER,
         };
         byte += 1;
     }
     classes
 };
+/// Space and tab.
+const BLANK: u8 = 1;
+/// Blanks and the ends of lines.
+const SPACE: u8 = 2;
+/// Letters, digits and `_`.
+const WORD: u8 = 4;
+/// An identifier, wherever the byte stands in it.
+const IDENTIFIER: u8 = 8;
 
-fn class(byte: u8) -> Class {
-    CLASSES[usize::from(byte)]
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
 }
 
 /// Cuts a text into tokens.
@@ -171,7 +161,7 @@ impl<'t> Lexer<'t> {
         if let Some(list) = self.condition() {
             return list.map_or(Token::Other, |list| Token::Group { name, list });
         }
-        let followed_by_blank = self.peek().is_some_and(|byte| class(byte) == Class::Blank);
+        let followed_by_blank = self.peek().is_some_and(|byte| is(byte, BLANK));
         match &self.text[name] {
             b"profile" => {
                 self.skip_blanks();
@@ -186,6 +176,8 @@ impl<'t> Lexer<'t> {
             b"if" => self.expression(),
             b"change_profile" | b"dbus" | b"mount" | b"mqueue" | b"network" | b"ptrace" | b"remount" | b"signal"
             | b"umount" | b"unix" | b"unmount" => self.rule(),
+            // Nearly every rule ends with its permissions: `r,` is one token, for speed.
+            _ if self.peek() == Some(b',') => self.byte(Token::End),
             _ => Token::Other,
         }
     }
@@ -253,7 +245,7 @@ impl<'t> Lexer<'t> {
             return None;
         }
         self.at = blanks_end(self.text, equals + 1);
-        if self.peek().is_some_and(|byte| class(byte) == Class::Newline) {
+        if matches!(self.peek(), Some(b'\r' | b'\n')) {
             self.skip_spaces();
             return Some((self.peek() == Some(b'(')).then(|| self.list()));
         }
@@ -358,7 +350,7 @@ impl<'t> Lexer<'t> {
     }
 
     fn skip_word(&mut self) {
-        self.skip_while(|class| class == Class::Word);
+        self.at = class_end(self.text, self.at, WORD);
     }
 
     fn skip_blanks(&mut self) {
@@ -366,16 +358,12 @@ impl<'t> Lexer<'t> {
     }
 
     fn skip_spaces(&mut self) {
-        self.skip_while(|class| matches!(class, Class::Blank | Class::Newline));
-    }
-
-    fn skip_while(&mut self, belongs: impl Fn(Class) -> bool) {
-        self.at = end_where(self.text, self.at, |byte| !belongs(class(byte)));
+        self.at = class_end(self.text, self.at, SPACE);
     }
 
     /// Passes over the rest of the line and its end.
     fn skip_line(&mut self) {
-        self.at = self.text.len().min(end_where(self.text, self.at, |byte| byte == b'\n') + 1);
+        self.at = self.text.len().min(line_end(self.text, self.at) + 1);
     }
 
     fn peek(&self) -> Option<u8> {
@@ -437,19 +425,15 @@ fn escapable_in_list(byte: u8) -> bool {
 /// The end of the identifier at `at`, which may be empty. A comma belongs to it where more of it follows, so that
 /// `/b{c,d} r,` has one; a backslash takes a space, tab, `"`, `!` or comma in.
 fn identifier_end(text: &[u8], mut at: usize) -> usize {
-    while let Some(&byte) = text.get(at) {
-        at += match class(byte) {
-            Class::Word | Class::Plain => 1,
-            Class::Backslash if matches!(text.get(at + 1), Some(b' ' | b'\t' | b'"' | b'!' | b',')) => 2,
-            Class::Backslash => 1,
-            Class::Comma => match text.get(at + 1).map(|next| class(*next)) {
-                Some(Class::Word | Class::Plain | Class::Backslash) => 2,
-                _ => return at,
-            },
-            Class::Blank | Class::Newline | Class::Stop => return at,
+    loop {
+        at = class_end(text, at, IDENTIFIER);
+        at += match (text.get(at), text.get(at + 1)) {
+            (Some(b'\\'), Some(b' ' | b'\t' | b'"' | b'!' | b',')) => 2,
+            (Some(b'\\'), _) => 1,
+            (Some(b','), Some(next)) if *next == b'\\' || is(*next, IDENTIFIER) => 2,
+            _ => return at,
         };
     }
-    at
 }
 
 /// The end of the quoted text at `at`: the first `"` without a backslash before it or, where there is none before a
@@ -477,7 +461,7 @@ fn variable_end(text: &[u8], at: usize) -> Option<usize> {
     if !text.get(name)?.is_ascii_alphabetic() {
         return None;
     }
-    let end = end_where(text, name, |byte| class(byte) != Class::Word);
+    let end = class_end(text, name, WORD);
     match (braced, text.get(end)) {
         (false, _) => Some(end),
         (true, Some(b'}')) => Some(end + 1),
@@ -519,7 +503,19 @@ fn argument_end(text: &[u8], at: usize) -> Option<usize> {
 }
 
 fn blanks_end(text: &[u8], at: usize) -> usize {
-    end_where(text, at, |byte| class(byte) != Class::Blank)
+    class_end(text, at, BLANK)
+}
+
+/// The end of the bytes of a class that stand at `at`.
+fn class_end(text: &[u8], at: usize, class: u8) -> usize {
+    end_where(text, at, |byte| !is(byte, class))
+}
+
+/// The end of the line that `at` stands in. Comments are a third of real policy, so this looks at many bytes at once.
+fn line_end(text: &[u8], at: usize) -> usize {
+    let holds_newline = |block: &&[u8]| block.iter().fold(false, |found, byte| found | (*byte == b'\n'));
+    let blocks = text[at..].chunks_exact(32).take_while(|block| !holds_newline(block)).count();
+    end_where(text, at + 32 * blocks, |byte| byte == b'\n')
 }
 
 /// The first offset from `at` on whose byte ends what is looked at, or the text's end.
@@ -532,6 +528,10 @@ fn end_where(text: &[u8], at: usize, ends: impl Fn(u8) -> bool) -> usize {
 pub(super) fn unquote(raw: &[u8]) -> String {
     let quoted = raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\""));
     let mut rest = quoted.unwrap_or(raw);
+    match std::str::from_utf8(rest) {
+        Ok(plain) if !rest.contains(&b'\\') => return plain.to_owned(),
+        _ => {}
+    }
     let mut bytes = Vec::with_capacity(rest.len());
     while let Some((&byte, after)) = rest.split_first() {
         let escaped = if byte == b'\\' { escape(after) } else { None };
@@ -545,7 +545,7 @@ pub(super) fn unquote(raw: &[u8]) -> String {
         }
         rest = &after[length..];
     }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The byte that an escape stands for and how many bytes it has after the backslash (lib.c, strn_escseq).
