@@ -1,0 +1,273 @@
+//! Every profile file of Debian's AppArmor packages, read by `syntax` and by the real apparmor_parser.
+#![expect(clippy::disallowed_methods, reason = "the test reads the host's policy and runs the host's parser")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of a test say what is wrong by failing it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aa_converge::profile::{Mode, ModeScope, is_skipped_by_parser};
+use aa_converge::syntax::{self, IncludeForm, IncludeKind, Scan, Variables};
+
+const POLICY: &str = "/etc/apparmor.d";
+const FEATURES: &str = "/etc/apparmor.d/abi/3.0";
+const PACKAGES: [&str; 3] = ["apparmor", "apparmor-profiles", "apparmor-profiles-extra"];
+
+/// Setting a mode changes flags alone, and the compiled profiles have it: each one whose header the file holds.
+#[test]
+fn every_file_of_the_distribution_takes_every_mode() {
+    let modes = modes_of_the_parser();
+    let changed = AtomicUsize::new(0);
+    for_each_profile_file(|file| {
+        let text = fs::read(file).unwrap();
+        let scan = syntax::scan(&text);
+        assert!(!scan.headers.is_empty(), "{}: no header was found", file.display());
+        let closure = Closure::of(&text);
+        for mode in &modes {
+            let context = format!("{} in mode {mode}", file.display());
+            let rewritten = syntax::set_mode(&text, &scan, *mode, ModeScope::All).text;
+            assert_eq!(without_flags(&text), without_flags(&rewritten), "{context}: more than flags changed");
+            changed.fetch_add(usize::from(rewritten != text), Ordering::Relaxed);
+
+            let mut compiled = compiled_profiles(&compile(file, &rewritten));
+            for header in 0..scan.headers.len() {
+                let names = scan.names(header, &closure.variables);
+                let found = names.iter().find_map(|name| compiled.remove(&name.name));
+                assert_eq!(found, Some(number(*mode)), "{context}: {names:?}, left of the compiled: {compiled:?}");
+            }
+            // What is left has its header in an included file, which keeps its mode.
+            for (name, compiled) in compiled {
+                let mode = closure.included_modes.iter().find(|(own, _)| name.ends_with(&format!("//{own}")));
+                assert_eq!(mode.map(|(_, mode)| number(*mode)), Some(compiled), "{context}: {name} has no header");
+            }
+        }
+    });
+    assert!(changed.into_inner() > 0);
+}
+
+/// A policy directory that holds nothing but what `scan` finds, file by file, is read by the parser as the whole one.
+#[test]
+fn the_includes_that_are_found_are_those_that_the_parser_reads() {
+    for_each_profile_file(|file| {
+        let text = fs::read(file).unwrap();
+        let closure = Closure::of(&text);
+        let stage = tempfile::tempdir().unwrap();
+        for path in &closure.files {
+            let copy = stage.path().join(path.strip_prefix(POLICY).unwrap());
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(path, copy).unwrap();
+        }
+        for directory in &closure.directories {
+            fs::create_dir_all(stage.path().join(directory.strip_prefix(POLICY).unwrap())).unwrap();
+        }
+        let whole = preprocess(file, Path::new(POLICY));
+        assert!(whole == preprocess(file, stage.path()), "{}: an include was not found", file.display());
+
+        let read: BTreeSet<&str> = whole
+            .lines()
+            .filter_map(|line| line.strip_prefix("##")?.split_once(" <"))
+            .filter(|(act, _)| ["included", "failed include", "skipped duplicate include"].contains(act))
+            .filter_map(|(_, path)| path.strip_suffix('>'))
+            .collect();
+        let found: BTreeSet<&str> = closure.searched.iter().map(String::as_str).collect();
+        assert_eq!(found, read, "{}", file.display());
+    });
+}
+
+/// Calls `check` with every profile file that the packages own, on all processors.
+fn for_each_profile_file(check: impl Fn(&Path) + Sync) {
+    let output = Command::new("dpkg-query").arg("--listfiles").args(PACKAGES).output();
+    let output = output.expect("cannot start dpkg-query: this test is for Debian and its descendants");
+    assert!(output.status.success(), "install {}: {}", PACKAGES.join(", "), String::from_utf8_lossy(&output.stderr));
+    let mut files: Vec<PathBuf> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(PathBuf::from)
+        .filter(|path| {
+            let directory = path.parent().unwrap_or(path);
+            directory == Path::new(POLICY) || directory == Path::new("/usr/share/apparmor/extra-profiles")
+        })
+        .filter(|path| path.is_file() && !is_skipped_by_parser(&path.file_name().unwrap().to_string_lossy()))
+        .collect();
+    files.sort();
+    files.dedup();
+    assert!(files.len() > 100, "only {} profile files are installed: install {}", files.len(), PACKAGES.join(", "));
+    println!("{} profile files", files.len());
+
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    check(file);
+                }
+            });
+        }
+    });
+}
+
+fn parser() -> Command {
+    let mut parser = Command::new("apparmor_parser");
+    parser.env_clear().env("LC_ALL", "C").env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").current_dir("/");
+    parser
+}
+
+fn run(parser: &mut Command) -> std::process::Output {
+    parser.output().expect("cannot start apparmor_parser: install Debian's package apparmor")
+}
+
+/// The modes that the installed parser knows: prompt and default_allow came with 4.0.
+fn modes_of_the_parser() -> Vec<Mode> {
+    let output = String::from_utf8(run(parser().arg("--version")).stdout).unwrap();
+    let version = output.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    let major: u32 = version.unwrap().split('.').next().unwrap().parse().unwrap();
+    let (known, unknown): (Vec<Mode>, Vec<Mode>) =
+        Mode::ALL.into_iter().partition(|mode| major >= 4 || !matches!(mode, Mode::Prompt | Mode::DefaultAllow));
+    for mode in unknown {
+        println!("not tested: {mode}, which apparmor_parser {} does not know", version.unwrap());
+    }
+    known
+}
+
+fn compile(file: &Path, text: &[u8]) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, blob) = (directory.path().join(file.file_name().unwrap()), directory.path().join("blob"));
+    fs::write(&source, text).unwrap();
+    // Simplifying expressions takes half of the time and has no part in names and modes.
+    let options = ["-Q", "-K", "-T", "-q", "-O", "no-expr-simplify", "--kernel-features", FEATURES, "-o"];
+    let output = run(parser().args(options).args([&blob, &source]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{} does not compile: {said}\n{}", file.display(), String::from_utf8_lossy(text));
+    fs::read(blob).unwrap()
+}
+
+fn preprocess(file: &Path, base: &Path) -> String {
+    let output =
+        run(parser().args(["-p", "-Q", "-K", "-T", "-q", "--kernel-features", FEATURES, "--base"]).args([base, file]));
+    assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A text without its groups of flags and the one space that may follow each. All of Debian's begin with `flags=`.
+fn without_flags(text: &[u8]) -> String {
+    let mut rest = std::str::from_utf8(text).unwrap();
+    let mut left = String::new();
+    while let Some((before, group)) = rest.split_once("flags=(") {
+        let after = group.split_once(')').unwrap().1;
+        left.push_str(before);
+        rest = after.strip_prefix(' ').unwrap_or(after);
+    }
+    left + rest
+}
+
+/// What a policy text includes, and what that includes.
+#[derive(Default)]
+struct Closure {
+    files: BTreeSet<PathBuf>,
+    directories: BTreeSet<PathBuf>,
+    /// The paths between `<` and `>`.
+    searched: BTreeSet<String>,
+    variables: Variables,
+    /// The names and modes of the headers in included files.
+    included_modes: Vec<(String, Mode)>,
+}
+
+impl Closure {
+    fn of(text: &[u8]) -> Self {
+        let mut closure = Self::default();
+        closure.follow(&syntax::scan(text));
+        closure
+    }
+
+    fn follow(&mut self, scan: &Scan) {
+        self.variables.add(scan);
+        for include in &scan.includes {
+            assert_eq!(include.form, IncludeForm::Searched, "Debian's policy has no literal include: {include:?}");
+            let path = Path::new(POLICY).join(&include.path);
+            if include.kind == IncludeKind::Abi {
+                self.files.insert(path);
+                continue;
+            }
+            self.searched.insert(include.path.clone());
+            if path.is_dir() {
+                for entry in fs::read_dir(&path).unwrap() {
+                    let entry = entry.unwrap().path();
+                    if entry.is_file() && !is_skipped_by_parser(&entry.file_name().unwrap().to_string_lossy()) {
+                        self.file(entry);
+                    }
+                }
+                self.directories.insert(path);
+            } else if path.exists() {
+                self.file(path);
+            } else {
+                assert!(include.if_exists, "{} is missing", path.display());
+            }
+        }
+    }
+
+    fn file(&mut self, path: PathBuf) {
+        let scan = syntax::scan(&fs::read(&path).unwrap());
+        if self.files.insert(path) {
+            let modes = scan.headers.iter().map(|header| (header.name.clone(), header.mode.unwrap_or(Mode::Enforce)));
+            self.included_modes.extend(modes);
+            self.follow(&scan);
+        }
+    }
+}
+
+/// The number by which a compiled profile tells its mode; default_allow is compiled as unconfined.
+fn number(mode: Mode) -> u32 {
+    match mode {
+        Mode::Enforce => 0,
+        Mode::Complain => 1,
+        Mode::Kill => 2,
+        Mode::Unconfined | Mode::DefaultAllow => 3,
+        Mode::Prompt => 4,
+    }
+}
+
+/// The names and modes in a compiled policy: the kernel's tagged stream (policy_unpack.c), read no further.
+fn compiled_profiles(blob: &[u8]) -> BTreeMap<String, u32> {
+    let mut profiles = BTreeMap::new();
+    let mut fields: Vec<(Vec<u8>, u32)> = Vec::new();
+    let mut name = None;
+    let mut rest = blob;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_usize, |value, byte| value << 8 | usize::from(*byte));
+    while let Some((tag, after)) = rest.split_first() {
+        // The tag, how many bytes tell the length, how many bytes follow it.
+        let (counted, length) = match tag {
+            0 => (0, 1),
+            1 => (0, 2),
+            2 => (0, 4),
+            3 => (0, 8),
+            4 | 5 => (2, number(&after[..2])),
+            6 => (4, number(&after[..4])),
+            7..=10 | 12 => (0, 0),
+            11 => (2, 0),
+            _ => panic!("a tag that is not known: {tag}"),
+        };
+        let value = &after[counted..counted + length];
+        rest = &after[counted + length..];
+        match (tag, value) {
+            (4, _) => fields = vec![(value.to_vec(), 0)],
+            (5, _) if fields == [(b"profile\0".to_vec(), 0)] => {
+                name = Some(String::from_utf8(value[..length - 1].to_vec()).unwrap());
+                fields.clear();
+            }
+            (2, _) if fields.first().is_some_and(|(field, _)| field == b"flags\0") => {
+                fields.push((Vec::new(), u32::try_from(number(value)).unwrap()));
+                // After `flags`: whether it is a hat, the mode, whether all is audited.
+                if let (3, Some(name)) = (fields.len(), name.take_if(|_| fields.len() == 3)) {
+                    let previous = profiles.insert(name, fields[2].1);
+                    assert_eq!(previous, None, "a profile is compiled twice");
+                }
+            }
+            (7, _) => {}
+            _ => fields.clear(),
+        }
+    }
+    profiles
+}
