@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aa_converge::profile::{Mode, ModeScope, is_skipped_by_parser};
 use aa_converge::syntax::{self, IncludeForm, IncludeKind, Scan, Variables};
+use proptest::prelude::*;
 
 const POLICY: &str = "/etc/apparmor.d";
 const FEATURES: &str = "/etc/apparmor.d/abi/3.0";
@@ -76,8 +77,158 @@ fn the_includes_that_are_found_are_those_that_the_parser_reads() {
     });
 }
 
-/// Calls `check` with every profile file that the packages own, on all processors.
+/// Rules that are hard to read: braces, commas, quotes and comments where a header could seem to be.
+const RULES: &[&str] = &[
+    "/b{c,d} r,",
+    "/b{c,d}{e,f} r,/g{h,i} r,",
+    "\"/b {c,d} profile\" r,",
+    "owner { /x r, } ",
+    "audit { /x r, owner /y w, }",
+    "{ /x r, }",
+    "if $yes { /x r, } else if not $yes {/y r,} else { /z r, }",
+    "if defined @{X} { /x r, }",
+    "change_profile -> {a,b}, change_profile unsafe /{x,y} -> c,",
+    "/x px -> profile,",
+    "signal peer=a{b,c}, mount {,/b} -> /c{d,e},",
+    "mount options=(ro, bind) fstype=ext{2,3} \"/a {b,c}\" -> /x,",
+    "dbus send bus=session path=/{a,b} peer=(name=a{b,c}, label=\"x{y,z}\"),",
+    "unix (connect, receive) peer=(addr=\"@x{y,z}\"),",
+    "capability # {\n chown,",
+    "set rlimit nofile <= 1024, set rlimit nice <= -10,/x r,",
+    "link subset /a{,b} -> /{c,d}, pivot_root oldroot=/a /b -> c,",
+    "# profile y {\n",
+    "/x r,# profile y {\n",
+    "@{X}{a,b}/c r,",
+    "@{X}/a rw,",
+    "network inet stream, network,",
+    "#include if exists <{>\n",
+    "include if exists <a b {> include if exists \"{\"",
+];
+
+/// Between two parts of a header.
+fn gap() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(&[" ", "\n", "\t", " # c {\n", "\n#}\n\n", " include if exists <x>\n"][..])
+}
+
+fn flags() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(
+        &[
+            "",
+            "",
+            "(complain)",
+            "flags=(complain)",
+            "flags=(enforce)",
+            "flags = ( audit, kill, )",
+            "flags=(unconfined\n\tattach_disconnected,audit)",
+            "(audit)",
+            "flags=(\"complain\",audit complain)",
+            "flags=\n(\naudit,chroot_relative\n)",
+        ][..],
+    )
+}
+
+/// A profile or hat; each `%` stands for a number of its own.
+fn profile(starts: &'static [&'static str], depth: u32) -> BoxedStrategy<String> {
+    let attachment = proptest::sample::select(&["", " /bin/%{a,b}", " \"/x %\""][..]);
+    let rule = proptest::sample::select(RULES).prop_map(str::to_owned);
+    let item = match depth {
+        0 => rule.boxed(),
+        _ => prop_oneof![3 => rule, 1 => profile(&["profile c%", "profile \"c %\"", "hat h%", "^h%", "^\"h %\""], depth - 1)].boxed(),
+    };
+    (proptest::sample::select(starts), attachment, gap(), flags(), gap(), proptest::collection::vec(item, 0..4))
+        .prop_map(|(start, attachment, gap, flags, last_gap, items)| {
+            format!("{start}{attachment}{gap}{flags}{last_gap}{{ {} }}\n", items.join(" "))
+        })
+        .boxed()
+}
+
+fn policy() -> impl Strategy<Value = String> {
+    const STARTS: &[&str] = &[
+        "profile p%",
+        "profile \"p %\"",
+        "/p%",
+        "\"/p %\"",
+        "/p%{a,b}",
+        "profile /p%",
+        "hat p%",
+        "^p%",
+        "profile p@{X}%",
+    ];
+    proptest::collection::vec(profile(STARTS, 2), 1..3).prop_map(|profiles| {
+        let text = format!("$yes = true\n@{{X}} = /x /y\n{}", profiles.concat());
+        let parts: Vec<&str> = text.split('%').collect();
+        parts
+            .iter()
+            .enumerate()
+            .map(|(at, part)| format!("{part}{}", if at + 1 < parts.len() { at.to_string() } else { String::new() }))
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What the parser accepts it compiles to the profiles that `scan` finds, in the modes that `set_mode` gives.
+    #[test]
+    fn the_parser_agrees_with_the_scan(text in policy(), mode in proptest::sample::select(modes_of_the_parser())) {
+        let name = Path::new("policy");
+        let scan = syntax::scan(text.as_bytes());
+        let mut variables = Variables::default();
+        variables.add(&scan);
+        let rewritten = syntax::set_mode(text.as_bytes(), &scan, mode, ModeScope::All).text;
+        let Ok(before) = try_compile(name, text.as_bytes()) else { return Ok(()) };
+        let mut before = compiled_profiles(&before);
+        let mut after = compiled_profiles(&compile(name, &rewritten));
+        for (at, header) in scan.headers.iter().enumerate() {
+            let names = scan.names(at, &variables);
+            let number_before = names.iter().find_map(|name| before.remove(&name.name));
+            let number_after = names.iter().find_map(|name| after.remove(&name.name));
+            prop_assert_eq!(number_before, Some(number(header.mode.unwrap_or(Mode::Enforce))), "{:?}", names);
+            prop_assert_eq!(number_after, Some(number(mode)), "{:?}", names);
+        }
+        prop_assert!(before.is_empty(), "not found: {before:?}");
+    }
+
+    /// Damaged policy scans too, and setting a mode twice is setting it once.
+    #[test]
+    fn damaged_profiles_scan(
+        file in 0_usize..1000,
+        damage in proptest::collection::vec((0_usize..4000, 0_usize..20, proptest::sample::select(
+            &["", "{", "}", "\"", "\\", ",", "#", "(", ")", "\n", "^", "profile ", "flags=(", "\0", "=", "/"][..])), 1..6),
+        mode in proptest::sample::select(&Mode::ALL[..]),
+    ) {
+        let files = profile_files();
+        let mut text = fs::read(&files[file % files.len()]).unwrap();
+        for (at, removed, inserted) in damage {
+            let start = at % (text.len() + 1);
+            let end = text.len().min(start + removed);
+            text.splice(start..end, inserted.bytes());
+        }
+        let once = syntax::set_mode(&text, &syntax::scan(&text), mode, ModeScope::All).text;
+        let twice = syntax::set_mode(&once, &syntax::scan(&once), mode, ModeScope::All).text;
+        prop_assert!(once == twice);
+    }
+}
+
+/// Calls `check` with every profile file, on all processors.
 fn for_each_profile_file(check: impl Fn(&Path) + Sync) {
+    let files = profile_files();
+    println!("{} profile files", files.len());
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    check(file);
+                }
+            });
+        }
+    });
+}
+
+/// The profile files that the packages own.
+fn profile_files() -> Vec<PathBuf> {
     let output = Command::new("dpkg-query").arg("--listfiles").args(PACKAGES).output();
     let output = output.expect("cannot start dpkg-query: this test is for Debian and its descendants");
     assert!(output.status.success(), "install {}: {}", PACKAGES.join(", "), String::from_utf8_lossy(&output.stderr));
@@ -94,19 +245,7 @@ fn for_each_profile_file(check: impl Fn(&Path) + Sync) {
     files.sort();
     files.dedup();
     assert!(files.len() > 100, "only {} profile files are installed: install {}", files.len(), PACKAGES.join(", "));
-    println!("{} profile files", files.len());
-
-    let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().unwrap().get();
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    check(file);
-                }
-            });
-        }
-    });
+    files
 }
 
 fn parser() -> Command {
@@ -133,15 +272,22 @@ fn modes_of_the_parser() -> Vec<Mode> {
 }
 
 fn compile(file: &Path, text: &[u8]) -> Vec<u8> {
+    let compiled = try_compile(file, text);
+    compiled.unwrap_or_else(|said| panic!("{}: {said}\n{}", file.display(), String::from_utf8_lossy(text)))
+}
+
+/// The compiled policy, or what the parser says against it.
+fn try_compile(file: &Path, text: &[u8]) -> Result<Vec<u8>, String> {
     let directory = tempfile::tempdir().unwrap();
     let (source, blob) = (directory.path().join(file.file_name().unwrap()), directory.path().join("blob"));
     fs::write(&source, text).unwrap();
     // Simplifying expressions takes half of the time and has no part in names and modes.
     let options = ["-Q", "-K", "-T", "-q", "-O", "no-expr-simplify", "--kernel-features", FEATURES, "-o"];
     let output = run(parser().args(options).args([&blob, &source]));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} does not compile: {said}\n{}", file.display(), String::from_utf8_lossy(text));
-    fs::read(blob).unwrap()
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(fs::read(blob).unwrap())
 }
 
 fn preprocess(file: &Path, base: &Path) -> String {
