@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod host;
+pub mod policy;
 pub mod problem;
 pub mod profile;
