@@ -1,4 +1,4 @@
-//! The hash by which the kernel tells which policy it runs (`policy/profiles/*/sha256`, or `sha1` before Linux 6.8).
+//! The hash by which the kernel tells which policy it runs (`sha256` or `sha1` under `policy/profiles/`).
 
 use std::borrow::Cow;
 use std::fmt;
