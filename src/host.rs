@@ -1,0 +1,10 @@
+//! The host: files below a root directory, the parser, the kernel. Nothing here knows of documents or plans.
+//!
+//! **Invariant:** absolute paths exist in this module only. What is handed out is an opened directory, the bytes of a
+//! file, or a path for messages; a path for messages is never opened.
+
+pub mod dir;
+pub mod lock;
+pub mod replace;
+pub mod root;
+pub mod spool;
