@@ -181,18 +181,19 @@ impl Dir {
         }
     }
 
-    /// Makes a directory of exactly this mode, whatever the umask, and opens it.
+    /// Makes a directory of exactly this mode, whatever the umask, and opens it. This directory is not flushed.
     ///
     /// # Errors
     /// The name is taken, or the directory cannot be made.
     pub fn make_dir(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<Dir, Error> {
         let name = self.component(name.as_ref())?;
         let shown = self.shown_at(name);
-        mkdirat(self.fd(), name, Mode::S_IRWXU).map_err(failed("create the directory", &shown))?;
+        let mode = Mode::from_bits_truncate(mode);
+        mkdirat(self.fd(), name, mode).map_err(failed("create the directory", &shown))?;
         let Some(dir) = self.dir(name)? else {
             return Err(failed("create the directory", shown)(Errno::ENOENT));
         };
-        fchmod(dir.fd(), Mode::from_bits_truncate(mode)).map_err(failed("set the mode of", shown))?;
+        fchmod(dir.fd(), mode).map_err(failed("set the mode of", shown))?;
         Ok(dir)
     }
 

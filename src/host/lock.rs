@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** who has a [`Lock`] is alone below its root with everything that this program writes.
 
-use std::io::{Seek, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -94,8 +94,7 @@ impl Lock {
     /// Leaves our number, for the message of a run that finds the lock held.
     fn sign(&mut self) -> std::io::Result<()> {
         self.file.set_len(0)?;
-        self.file.rewind()?;
-        writeln!(&mut *self.file, "{}", std::process::id())
+        self.file.write_all(format!("{}\n", std::process::id()).as_bytes())
     }
 
     /// `/run/aa-converge` below the root, which is ours.

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
 
 use crate::error::Error;
@@ -21,7 +22,6 @@ pub struct Spool {
     parent: Dir,
     name: String,
     dir: Dir,
-    path: PathBuf,
 }
 
 impl Spool {
@@ -51,9 +51,10 @@ impl Spool {
         let name = || format!("{prefix}{}", random_digits());
         let (name, ()) = under_new_name(name, |name| mkdirat(parent.fd(), name, Mode::S_IRWXU))
             .map_err(failed("create a directory in", parent.shown()))?;
-        let dir = parent.private_dir(&name)?;
-        let path = dir.real_path()?;
-        Ok(Self { parent: parent.clone(), name, dir, path })
+        match parent.existing_private_dir(&name)? {
+            Some(dir) => Ok(Self { parent: parent.clone(), name, dir }),
+            None => Err(failed("open the directory", parent.shown_at(name))(Errno::ENOENT)),
+        }
     }
 
     /// The directory.
@@ -62,10 +63,12 @@ impl Spool {
         &self.dir
     }
 
-    /// A path by which another process reaches it.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The path by which another process reaches it, as [`Dir::real_path`].
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub fn path(&self) -> Result<PathBuf, Error> {
+        self.dir.real_path()
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::tempdir;
 
@@ -92,19 +91,15 @@ fn a_reader_sees_the_old_text_or_the_new_one() {
     let dir = Dir::open(scratch.path()).unwrap();
     let texts = ["a".repeat(40_000), "b".repeat(90_000)];
     dir.write_temporary(texts[0].as_bytes(), Attributes::ours(0o644)).unwrap().rename_to("x").unwrap();
-    let done = AtomicBool::new(false);
+    let replace = |round: usize| {
+        dir.write_temporary(texts[round % 2].as_bytes(), Attributes::ours(0o644)).unwrap().rename_to("x").unwrap();
+    };
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                let seen = dir.read("x", LIMIT).unwrap().unwrap().bytes;
-                assert!(texts.iter().any(|text| text.as_bytes() == seen));
-            }
-        });
-        for round in 0..50 {
-            let text = texts[round % 2].as_bytes();
-            dir.write_temporary(text, Attributes::ours(0o644)).unwrap().rename_to("x").unwrap();
+        let replacing = scope.spawn(|| (0..50).for_each(replace));
+        while !replacing.is_finished() {
+            let seen = dir.read("x", LIMIT).unwrap().unwrap().bytes;
+            assert!(texts.iter().any(|text| text.as_bytes() == seen));
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 

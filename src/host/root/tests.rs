@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{RenameFlags, renameat2};
 use nix::unistd::mkfifo;
@@ -226,21 +225,17 @@ fn moving_a_directory_up_does_not_lead_its_parents_out() {
 
 /// The texts that `look` finds while another thread swaps things; that an open is refused after many attempts is fine.
 fn while_another_thread(swap: impl Fn() + Sync, look: impl Fn() -> Result<Entry, Error>) -> Vec<Vec<u8>> {
-    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                swap();
+        let swapping = scope.spawn(|| (0..1_000).for_each(|_| swap()));
+        let mut seen = Vec::new();
+        while !swapping.is_finished() {
+            match look() {
+                Ok(Entry::File(file)) => seen.push(file.bytes),
+                Ok(_) => {}
+                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
             }
-        });
-        let seen = (0..5_000).filter_map(|_| match look() {
-            Ok(Entry::File(file)) => Some(file.bytes),
-            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => None,
-            Err(error) => panic!("{error}"),
-            Ok(_) => None,
-        });
-        let seen = seen.collect();
-        done.store(true, Ordering::Relaxed);
+        }
         seen
     })
 }
