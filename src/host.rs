@@ -1,7 +1,7 @@
 //! The host: files below a root directory, the parser, the kernel. Nothing here knows of documents or plans.
 //!
-//! **Invariant:** absolute paths exist in this module only. What is handed out is an opened directory, the bytes of a
-//! file, or a path for messages; a path for messages is never opened.
+//! **Invariant:** absolute paths exist in this module only. What it hands out is an opened directory, the bytes of a
+//! file, or a path for messages, which nobody opens.
 
 pub mod dir;
 pub mod lock;

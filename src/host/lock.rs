@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** who has a [`Lock`] is alone below its root with everything that this program writes.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ const PID_LIMIT: i32 = 1 << 22;
 #[derive(Debug)]
 #[must_use]
 pub struct Lock {
-    file: Flock<std::fs::File>,
+    file: Flock<File>,
     dir: Dir,
 }
 
@@ -62,18 +63,13 @@ impl Lock {
 
     fn attempt(root: &Root) -> Result<Attempt, Error> {
         let dir = root.private_dir(Path::new(PLACE))?;
+        let file = open(&dir)?;
+        Self::lock(root, dir, file)
+    }
+
+    fn lock(root: &Root, dir: Dir, file: File) -> Result<Attempt, Error> {
         let shown = dir.shown_at(NAME);
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let opened = match open_at(dir.fd(), Path::new(NAME), flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-            Ok(opened) => opened,
-            Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => return Err(not_a_file(&dir)),
-            Err(errno) => return Err(failed("open", shown)(errno)),
-        };
-        let stat = fstat(&opened).map_err(failed("examine", &shown))?;
-        if Kind::of(&stat) != Kind::File {
-            return Err(not_a_file(&dir));
-        }
-        let file = match Flock::lock(std::fs::File::from(opened), FlockArg::LockExclusiveNonblock) {
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => {
                 // That it is held is the news; who holds it is told if it can be read.
@@ -82,8 +78,9 @@ impl Lock {
             }
             Err((_, errno)) => return Err(failed("lock", shown)(errno)),
         };
-        // Whoever removed the file or its directory meanwhile made room for a second lock beside this one.
-        if root.identity(&Path::new(PLACE).join(NAME))? != Some(Identity::of(&stat)) {
+        // Whoever removed the file or its directory since it was opened made room for a second lock beside this one.
+        let locked = Identity::of(&fstat(&*file).map_err(failed("examine", &shown))?);
+        if root.identity(&Path::new(PLACE).join(NAME))? != Some(locked) {
             return Ok(Attempt::Held { pid: None });
         }
         let mut lock = Self { file, dir };
@@ -116,11 +113,21 @@ enum Attempt {
     Held { pid: Option<u32> },
 }
 
-fn not_a_file(dir: &Dir) -> Error {
+/// Opens the lock's file, which is made if it is absent, and refuses anything else in its place.
+fn open(dir: &Dir) -> Result<File, Error> {
     let path = dir.shown_at(NAME);
-    let kind = dir.stat(Path::new(NAME)).map_or("not what it was".to_owned(), |stat| Kind::of(&stat).to_string());
-    let remedy = format!("find out who put {} there, and remove it", path.display());
-    Error::Untrusted { path, why: format!("it is {kind}, not a regular file"), remedy }
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let opened = open_at(dir.fd(), Path::new(NAME), flags, Mode::S_IRUSR | Mode::S_IWUSR);
+    // Links, directories and sockets cannot be opened like this, FIFOs and devices can.
+    let stat = if let Ok(file) = &opened { fstat(file) } else { dir.stat(Path::new(NAME)) };
+    match stat.map(|stat| Kind::of(&stat)) {
+        Ok(Kind::File) | Err(_) => Ok(opened.map_err(failed("open", path))?.into()),
+        Ok(kind) => Err(Error::Untrusted {
+            why: format!("it is {kind}, not a regular file"),
+            remedy: format!("find out who put {} there, and remove it", path.display()),
+            path,
+        }),
+    }
 }
 
 /// The number that the holder left, if it is that of a process which is there: the file may hold one of an earlier run

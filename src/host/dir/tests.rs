@@ -213,6 +213,8 @@ fn paths_are_not_names() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_bytes_name_an_entry_of_this_directory_or_nothing(name in prop::collection::vec(prop_oneof![Just(b'/'), Just(b'.'), any::<u8>()], 0..6)) {
         let scratch = tempdir().unwrap();
