@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod host;
 pub mod problem;
 pub mod profile;
