@@ -10,3 +10,5 @@ pub mod lock;
 pub mod replace;
 pub mod root;
 pub mod spool;
+pub mod parser;
+pub mod stage;
