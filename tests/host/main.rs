@@ -1,0 +1,11 @@
+//! The built program on scratch hosts: real files, the machine's own `apparmor_parser`, no mocks.
+//!
+//! **Invariant:** nothing outside a temporary directory is written, and every report that a test sees is valid against
+//! `schemas/report.v1.json`.
+
+mod apply;
+mod debian_policy;
+mod faults;
+mod forms;
+mod refusals;
+mod scratch;
