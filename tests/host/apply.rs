@@ -182,7 +182,7 @@ fn prune_leaves_other_owners_alone() {
 fn an_adopted_original_comes_back() {
     let host = Scratch::new();
     host.write("one", ADMIN);
-    fs_err::set_permissions(host.policy("one"), PermissionsExt::from_mode(0o640)).unwrap();
+    fs_err::set_permissions(host.policy("one"), std::fs::Permissions::from_mode(0o640)).unwrap();
 
     let run = host.converge(&profiles(json!([entry("one"), entry("two")])));
     assert!(has_reason(run.entry("one"), "adopted"), "{run:#?}");
@@ -233,7 +233,8 @@ fn equal_bytes_are_taken_over_without_a_change() {
 #[test]
 fn a_mode_is_written_into_the_flags_of_text_that_is_brought() {
     let host = Scratch::new();
-    let complain = |name: &str| profile(name).replace(&format!("/opt/{name} {{"), &format!("/opt/{name} flags=(complain) {{"));
+    let complain =
+        |name: &str| profile(name).replace(&format!("/opt/{name} {{"), &format!("/opt/{name} flags=(complain) {{"));
     let mut document = profiles(json!([entry("one"), entry("two")]));
     document["defaults"] = json!({ "mode": "complain" });
     document["profiles"][1]["mode"] = json!("as_written");
@@ -304,7 +305,8 @@ fn text_comes_as_base64_or_from_a_file_of_the_host() {
 #[test]
 fn content_keeps_every_byte() {
     let host = Scratch::new();
-    let text = "# Grüße, 世界 \u{1F980}\r\nabi <abi/3.0>,\r\nprofile one /opt/öne {\r\n\t/opt/\"d a t a\" r,\r\n}\r\n\r\n";
+    let text =
+        "# Grüße, 世界 \u{1F980}\r\nabi <abi/3.0>,\r\nprofile one /opt/öne {\r\n\t/opt/\"d a t a\" r,\r\n}\r\n\r\n";
     host.converge(&profiles(json!([{ "file": "one", "content": text }])));
     assert_eq!(host.read("one"), text);
 }
@@ -426,7 +428,9 @@ fn stale_entries_of_the_parsers_cache_are_dropped() {
     for name in ["one", "two", "unrelated"] {
         fs_err::write(cache.join(name), "compiled long ago").unwrap();
     }
-    host.converge(&profiles(json!([{ "file": "one", "content": profile("one").replace("data", "more") }, entry("two")])));
+    host.converge(&profiles(
+        json!([{ "file": "one", "content": profile("one").replace("data", "more") }, entry("two")]),
+    ));
     assert!(!cache.join("one").exists(), "the next boot would load the old policy");
     assert!(cache.join("unrelated").exists());
 }

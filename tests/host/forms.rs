@@ -157,7 +157,8 @@ fn text_is_for_people() {
     assert!(lines.last().unwrap().contains("2 of 2"), "the summary comes last: {run:#?}");
     assert!(!run.stdout.contains('\u{1b}'), "no colours off a terminal");
 
-    let run = host.apply_with(&["--format", "text"], &json!({ "version": 1, "owner": "test", "profiles": [{ "fiel": 1 }] }));
+    let run =
+        host.apply_with(&["--format", "text"], &json!({ "version": 1, "owner": "test", "profiles": [{ "fiel": 1 }] }));
     run.expect(3);
     assert!(run.stdout.contains("/profiles/0"), "problems stand with their pointer: {run:#?}");
 }
@@ -284,7 +285,8 @@ fn render_prints_text_without_touching_a_host() {
 fn nothing_is_expected_of_the_environment() {
     let host = Scratch::new();
     let mut program = host.apply_command(&[], profiles(json!([entry("one")])).to_string());
-    let run = Run::of(program.env_clear().env("LC_ALL", "de_DE.UTF-8").env("LANGUAGE", "de").env("TMPDIR", "/nonexistent"));
+    let run =
+        Run::of(program.env_clear().env("LC_ALL", "de_DE.UTF-8").env("LANGUAGE", "de").env("TMPDIR", "/nonexistent"));
     run.expect(0);
 }
 

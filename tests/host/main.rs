@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing outside a temporary directory is written, and every report that a test sees is valid against
 //! `schemas/report.v1.json`.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod apply;
 mod debian_policy;

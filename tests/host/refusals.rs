@@ -29,14 +29,25 @@ fn assert_refused(document: &Value, expected: &[(&str, &str)]) {
 fn assert_refused_text(document: &str, expected: &[(&str, &str)]) {
     let mut problems = refuse(document);
     problems.sort();
-    let mut expected: Vec<_> = expected.iter().map(|(pointer, code)| ((*pointer).to_owned(), (*code).to_owned())).collect();
+    let mut expected: Vec<_> =
+        expected.iter().map(|(pointer, code)| ((*pointer).to_owned(), (*code).to_owned())).collect();
     expected.sort();
     assert_eq!(problems, expected, "{document}");
 }
 
 #[test]
 fn not_json() {
-    for text in ["", "   ", "{", "{]", "nonsense", "{\"version\": 1} {}", "{\"version\": 01}", "\u{feff}{}", "{\"a\": \"\u{1}\"}"] {
+    for text in [
+        "",
+        "   ",
+        "{",
+        "{]",
+        "nonsense",
+        "{\"version\": 1} {}",
+        "{\"version\": 01}",
+        "\u{feff}{}",
+        "{\"a\": \"\u{1}\"}",
+    ] {
         let problems = refuse(text);
         assert_eq!(problems[0].1, "not_json", "{text:?}");
     }
@@ -88,7 +99,11 @@ fn unknown_fields() {
             "defaults": { "moed": "complain" },
             "profiles": [{ "file": "one", "contents": "", "content": profile("one") }],
         }),
-        &[("/profile", "unknown_field"), ("/defaults/moed", "unknown_field"), ("/profiles/0/contents", "unknown_field")],
+        &[
+            ("/profile", "unknown_field"),
+            ("/defaults/moed", "unknown_field"),
+            ("/profiles/0/contents", "unknown_field"),
+        ],
     );
 }
 
@@ -125,7 +140,10 @@ fn missing_fields() {
 
 #[test]
 fn duplicate_file() {
-    assert_refused(&profiles(json!([entry("one"), entry("two"), entry("one")])), &[("/profiles/2/file", "duplicate_file")]);
+    assert_refused(
+        &profiles(json!([entry("one"), entry("two"), entry("one")])),
+        &[("/profiles/2/file", "duplicate_file")],
+    );
     let file = json!({ "path": "local/one", "content": "" });
     assert_refused(
         &json!({ "version": 1, "owner": "test", "files": [file, file] }),
@@ -148,8 +166,27 @@ fn two_contents() {
 #[test]
 fn names_that_would_mislead_the_parser() {
     for name in [
-        "", ".", "..", "a/b", "/etc/passwd", "../x", ".hidden", "README", "x~", "x.dpkg-new", "x.rpmsave", "x.orig", "a\u{0}b",
-        "a\nb", "abstractions", "tunables", "disable", "force-complain", "cache", "local", "abi",
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/etc/passwd",
+        "../x",
+        ".hidden",
+        "README",
+        "x~",
+        "x.dpkg-new",
+        "x.rpmsave",
+        "x.orig",
+        "a\u{0}b",
+        "a\nb",
+        "abstractions",
+        "tunables",
+        "disable",
+        "force-complain",
+        "cache",
+        "local",
+        "abi",
     ] {
         let problems = refuse(profiles(json!([{ "file": name, "content": profile("one") }])).to_string());
         assert_eq!(problems, [("/profiles/0/file".to_owned(), "bad_value".to_owned())], "{name:?}");
@@ -160,8 +197,20 @@ fn names_that_would_mislead_the_parser() {
 #[test]
 fn paths_that_would_leave_their_place() {
     for path in [
-        "", "top-level", "/etc/passwd", "../shadow", "local/../../shadow", "local//one", "local/./one", "disable/one",
-        "force-complain/one", "cache/one", "cache.d/one", "local/.one", "local/one/", "local/a\u{0}b",
+        "",
+        "top-level",
+        "/etc/passwd",
+        "../shadow",
+        "local/../../shadow",
+        "local//one",
+        "local/./one",
+        "disable/one",
+        "force-complain/one",
+        "cache/one",
+        "cache.d/one",
+        "local/.one",
+        "local/one/",
+        "local/a\u{0}b",
     ] {
         let document = json!({ "version": 1, "owner": "test", "files": [{ "path": path, "content": "" }] });
         let problems = refuse(document.to_string());
@@ -216,7 +265,8 @@ fn sources_that_lead_astray() {
 
 #[test]
 fn a_hundred_mebibytes() {
-    let mut document = b"{\"version\": 1, \"owner\": \"test\", \"profiles\": [{\"file\": \"one\", \"content\": \"".to_vec();
+    let mut document =
+        b"{\"version\": 1, \"owner\": \"test\", \"profiles\": [{\"file\": \"one\", \"content\": \"".to_vec();
     document.resize(100 << 20, b'#');
     document.extend_from_slice(b"\"}]}");
     let host = Scratch::new();
@@ -252,7 +302,9 @@ fn a_thousand_problems_are_told() {
 
 #[test]
 fn text_that_no_tokenizer_could_read() {
-    for text in ["profile one /opt/one {", "profile \"one {\n}\n", "}\n", "profile one /opt/{a,b {\n}\n", "\u{0}\u{1}\u{2}", ""] {
+    for text in
+        ["profile one /opt/one {", "profile \"one {\n}\n", "}\n", "profile one /opt/{a,b {\n}\n", "\u{0}\u{1}\u{2}", ""]
+    {
         let host = Scratch::new();
         let before = host.policy_tree();
         let run = host.apply(&profiles(json!([{ "file": "one", "content": text }])));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -144,7 +143,7 @@ impl Scratch {
     pub(crate) fn input(&self, bytes: impl AsRef<[u8]>) -> Stdio {
         let path = self.outside("document.json");
         fs_err::write(&path, bytes).expect("a temporary directory is writable");
-        Stdio::from(File::from(fs_err::File::open(path).expect("it was just written").into_file()))
+        Stdio::from(fs_err::File::open(path).expect("it was just written").into_file())
     }
 
     /// Runs `apply` on the document.
@@ -182,7 +181,8 @@ impl Scratch {
     /// Names below the policy directory that the parser would not read and nobody should see after a run.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let journal = self.path("var/lib/aa-converge/journal");
-        let policy = self.policy_tree().into_keys().filter(|path| path.rsplit('/').next().unwrap_or(path).starts_with('.'));
+        let policy =
+            self.policy_tree().into_keys().filter(|path| path.rsplit('/').next().unwrap_or(path).starts_with('.'));
         let state = if journal.is_dir() { tree(&journal) } else { Tree::new() };
         policy.chain(state.into_keys().map(|path| format!("journal/{path}"))).collect()
     }
@@ -233,7 +233,11 @@ impl Run {
     pub(crate) fn expect(&self, code: i32) {
         assert_eq!(self.code, Some(code), "exit code\n{self:#?}");
         if self.report.get("report").is_some() {
-            assert_eq!(self.report["failed"], json!(!matches!(code, 0 | 2)), "`failed` belongs to the exit code\n{self:#?}");
+            assert_eq!(
+                self.report["failed"],
+                json!(!matches!(code, 0 | 2)),
+                "`failed` belongs to the exit code\n{self:#?}"
+            );
         }
     }
 
@@ -310,7 +314,8 @@ pub(crate) fn start(command: &mut Command) -> Child {
 /// Runs a tool of the system, which must succeed.
 #[track_caller]
 pub(crate) fn tool<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> String {
-    let output = command(program).args(arguments).output().unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
+    let output =
+        command(program).args(arguments).output().unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
