@@ -262,7 +262,7 @@ fn the_mode_of_an_installed_profile_is_a_link_where_that_does_the_same() {
         [("complain", target(), None), ("disabled", None, target()), ("enforce", None, None), ("enforce", None, None)]
     {
         let run = host.converge(&with_mode(mode));
-        assert_eq!(run.warns("one"), false, "{run:#?}");
+        assert!(!run.warns("one"), "{run:#?}");
         assert_eq!((link("force-complain"), link("disable")), (force_complain, disable), "{mode}");
         assert_eq!(host.read("one"), text, "the package's file stays as it was");
         assert!(!host.converge(&with_mode(mode)).changed(), "{mode}");

@@ -181,7 +181,7 @@ fn salt_reads_three_kinds_of_keys() {
 fn a_closed_standard_output_changes_nothing_on_the_host() {
     let host = Scratch::new();
     let document = profiles(json!([entry("one"), entry("two")]));
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = nix::unistd::pipe().unwrap();
     drop(reader);
     let mut program = host.apply_command(&[], document.to_string());
     let status = program.stdout(writer).stderr(Stdio::null()).status().unwrap();

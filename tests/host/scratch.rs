@@ -232,6 +232,7 @@ impl Run {
     #[track_caller]
     pub(crate) fn expect(&self, code: i32) {
         assert_eq!(self.code, Some(code), "exit code\n{self:#?}");
+        assert!(!self.stderr.contains("panicked"), "{self:#?}");
         if self.report.get("report").is_some() {
             assert_eq!(
                 self.report["failed"],

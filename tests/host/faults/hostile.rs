@@ -45,13 +45,14 @@ fn assert_refused(host: &Scratch, before: &Tree, path: &str) {
 
 #[test]
 fn whatever_is_no_regular_file_is_not_replaced() {
-    let plant: [(&str, fn(&Scratch, &Path)); 4] = [
+    type Plant = fn(&Scratch, &Path);
+    let plants: [(&str, Plant); 4] = [
         ("a link outside", |host, place| symlink(victim(host), place).unwrap()),
         ("a dangling link", |_, place| symlink("/nowhere", place).unwrap()),
         ("a FIFO", |_, place| mkfifo(place, Mode::S_IRUSR | Mode::S_IWUSR).unwrap()),
         ("a directory", |_, place| fs_err::create_dir(place).unwrap()),
     ];
-    for (what, plant) in plant {
+    for (what, plant) in plants {
         let host = Scratch::new();
         plant(&host, &host.policy("one"));
         let before = host.policy_tree();
