@@ -7,3 +7,4 @@ pub mod host;
 pub mod policy;
 pub mod problem;
 pub mod profile;
+pub mod syntax;

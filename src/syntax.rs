@@ -1,0 +1,237 @@
+//! Reads policy text far enough to find its headers, includes and variables, and to change a header's mode.
+//!
+//! This is the lexical half of apparmor_parser (`parser_lex.l`), not its grammar: a [`Scan`] says where the text's
+//! profiles, hats and includes stand if the text is valid. Whether it is valid only the parser says.
+//!
+//! **Invariant:** [`scan`] is total and linear: any bytes give a scan, without a panic and in time proportional to
+//! their number.
+//!
+//! **Invariant:** [`set_mode`] changes bytes of flags groups and no others, and is idempotent.
+
+mod attachment;
+mod header;
+mod include;
+mod token;
+mod variable;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use crate::profile::ProfileName;
+
+pub use attachment::expand;
+pub use header::{Header, HeaderKind, Rewritten, set_mode};
+pub use include::{IncludeForm, IncludeKind, IncludeRef};
+pub use variable::{Assignment, Unexpandable, VariableRule, Variables};
+
+use header::Candidate;
+use token::{Lexer, Token};
+
+/// What stands in a policy text, each list in the order of the text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scan {
+    /// The headers of profiles and hats, children after their parents.
+    pub headers: Vec<Header>,
+    /// The `include` and `abi` references.
+    pub includes: Vec<IncludeRef>,
+    /// The assignments to variables.
+    pub variables: Vec<VariableRule>,
+}
+
+/// Finds the headers, includes and variables of a policy text.
+#[must_use]
+pub fn scan(text: &[u8]) -> Scan {
+    let mut scanner = Scanner::new(text);
+    let mut lexer = Lexer::new(text);
+    while let Some((start, token)) = lexer.next_token() {
+        scanner.take(start, token, lexer.position());
+    }
+    scanner.scan
+}
+
+impl Scan {
+    /// The full names by which the kernel may know the header's profile, the likeliest first.
+    ///
+    /// There is more than one where versions of the parser differ. A header three deep is `a//b//c` since 4.1 and
+    /// `b//c` in 3.0.8. A variable in a name becomes its value, or an alternation `{x,y}` of its values: 3.0.8 keeps
+    /// the order of the assignments and the slashes of a single value, later versions sort the values and drop a slash
+    /// that would stand twice. A variable that is not declared stays as written; the parser refuses it.
+    ///
+    /// # Panics
+    /// If there is no such header.
+    #[must_use]
+    pub fn names(&self, header: usize, variables: &Variables) -> Vec<ProfileName> {
+        let mut lineage: Vec<&Header> =
+            std::iter::successors(Some(&self.headers[header]), |child| child.parent.map(|at| &self.headers[at]))
+                .collect();
+        lineage.reverse();
+
+        let mut names = Vec::new();
+        for spell in [Variables::alternate_sorted, Variables::alternate_as_assigned] {
+            let parts: Vec<ProfileName> = lineage
+                .iter()
+                .map(|header| spell(variables, &header.name).unwrap_or_else(|_| header.name.clone()))
+                .map(|name| split_namespace(&name))
+                .collect();
+            let namespace = parts.first().and_then(|outermost| outermost.namespace.clone());
+            let nearest = parts.len().saturating_sub(2);
+            for used in [&parts[..], &parts[nearest..]] {
+                let name = used.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join("//");
+                let name = ProfileName { namespace: namespace.clone(), name };
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// The globs of the executables that the header's profile attaches to, as [`expand`] gives them. Empty for a
+    /// profile that is entered only by name: one without an attachment whose name is not a path.
+    ///
+    /// # Errors
+    /// Why the attachment cannot be told.
+    ///
+    /// # Panics
+    /// If there is no such header.
+    pub fn attachments(&self, header: usize, variables: &Variables) -> Result<BTreeSet<String>, Unexpandable> {
+        let header = &self.headers[header];
+        let mut globs = expand(header.attachment.as_deref().unwrap_or_else(|| local_name(&header.name)), variables)?;
+        globs.retain(|glob| glob.starts_with('/'));
+        Ok(globs)
+    }
+}
+
+/// The part of a name by which the parser attaches a profile without a separate attachment: what stands after the
+/// last `//`, searched from the left (parser_regex.c, local_name).
+fn local_name(mut name: &str) -> &str {
+    while let Some((_, local)) = name.split_once("//") {
+        name = local;
+    }
+    name
+}
+
+/// Splits `:namespace:name` or `:namespace://name` (parser_common.c, parse_label).
+fn split_namespace(name: &str) -> ProfileName {
+    let split = name.strip_prefix(':').and_then(|rest| rest.split_once(':'));
+    match split {
+        Some((namespace, name)) => ProfileName {
+            namespace: Some(namespace.to_owned()),
+            name: name.strip_prefix("//").unwrap_or(name).to_owned(),
+        },
+        None => ProfileName::new(name),
+    }
+}
+
+/// What a brace opened.
+enum Block {
+    /// The rules of a header, by its index.
+    Profile(usize),
+    /// Rules under a qualifier or a condition: `owner { … }`, `if $x { … }`.
+    Rules,
+}
+
+/// Assembles tokens into a [`Scan`].
+struct Scanner<'t> {
+    text: &'t [u8],
+    scan: Scan,
+    open: Vec<Block>,
+    candidate: Option<Candidate>,
+    /// Whether the next token is the first of its rule. A path there, outside of all braces, may begin a header.
+    at_start: bool,
+    lines: Lines<'t>,
+}
+
+impl<'t> Scanner<'t> {
+    fn new(text: &'t [u8]) -> Self {
+        let lines = Lines { text, counted: 0, line: 1 };
+        Self { text, scan: Scan::default(), open: Vec::new(), candidate: None, at_start: true, lines }
+    }
+
+    /// Takes the token that stands from `start` to `end`.
+    fn take(&mut self, start: usize, token: Token, end: usize) {
+        let was_at_start = std::mem::replace(&mut self.at_start, false);
+        // Whatever is not part of a header ends a candidate.
+        let candidate = self.candidate.take();
+        match token {
+            Token::Header { kind, name } => {
+                self.candidate = Some(Candidate::new(kind, name, self.lines.at(start)));
+            }
+            Token::Label(label) => {
+                self.candidate = match candidate {
+                    Some(candidate) => candidate.attach(label),
+                    None if was_at_start && self.open.is_empty() && names_a_profile(&self.text[label.clone()]) => {
+                        Some(Candidate::new(HeaderKind::Profile, label, self.lines.at(start)))
+                    }
+                    None => None,
+                };
+            }
+            Token::Variable(variable) => self.candidate = candidate.and_then(|header| header.attach(variable)),
+            Token::Group { name, list } => {
+                self.candidate = candidate.and_then(|header| header.group(&self.text[name], start..end, list));
+            }
+            Token::Include { kind, if_exists, argument } => {
+                let within = self.within();
+                let line = self.lines.at(start);
+                self.scan.includes.push(IncludeRef::new(self.text, kind, if_exists, argument, within, line));
+                // An include is replaced by its text: it may even stand inside of a header.
+                self.candidate = candidate;
+                self.at_start = was_at_start;
+            }
+            Token::Assignment { name, assignment, values } => {
+                self.scan.variables.push(VariableRule::new(self.text, name, assignment, values));
+                self.at_start = true;
+            }
+            Token::Open => {
+                self.open.push(match candidate {
+                    Some(candidate) => {
+                        let header = candidate.open(self.text, self.within(), start);
+                        self.scan.headers.push(header);
+                        Block::Profile(self.scan.headers.len() - 1)
+                    }
+                    None => Block::Rules,
+                });
+                self.at_start = true;
+            }
+            Token::Close => {
+                self.open.pop();
+                self.at_start = true;
+            }
+            Token::End => self.at_start = true,
+            Token::Other => {}
+        }
+    }
+
+    /// The header whose rules the scanner is in.
+    fn within(&self) -> Option<usize> {
+        self.open.iter().rev().find_map(|block| match block {
+            Block::Profile(header) => Some(*header),
+            Block::Rules => None,
+        })
+    }
+}
+
+/// Says whether a path may be a header's name without the word `profile`: one that starts with `/` or a namespace.
+fn names_a_profile(label: &[u8]) -> bool {
+    let unquoted = label.strip_prefix(b"\"").unwrap_or(label);
+    matches!(unquoted.first(), Some(b'/' | b':'))
+}
+
+/// Counts lines forward, so that all line numbers of a text cost one pass.
+struct Lines<'t> {
+    text: &'t [u8],
+    counted: usize,
+    line: u32,
+}
+
+impl Lines<'_> {
+    /// The line, from 1, in which `offset` stands; offsets come in ascending order.
+    fn at(&mut self, offset: usize) -> u32 {
+        let passed = self.text[self.counted..offset].iter().filter(|byte| **byte == b'\n').count();
+        self.counted = offset;
+        self.line = self.line.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        self.line
+    }
+}
