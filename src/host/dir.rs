@@ -19,9 +19,8 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use crate::error::Error;
 use crate::host::replace::is_temporary;
-use crate::host::root::{
-    Attributes, DIRECTORY, Entry, FileRead, Identity, Kind, LastLink, failed, look, open_at, open_named,
-};
+use crate::host::root::{DIRECTORY, Entry, FileRead, Identity, Kind, LastLink, failed, look, open_at, open_named};
+use crate::ledger::Attributes;
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,7 +22,8 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
 
 use crate::error::Error;
 use crate::host::dir::Dir;
-use crate::host::root::{Attributes, failed, open_at};
+use crate::host::root::{failed, open_at};
+use crate::ledger::Attributes;
 
 const PREFIX: &str = ".aa-converge-";
 const SUFFIX: &str = ".tmp";

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
-use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::host::dir::{Dir, Listed};
+use crate::ledger::Attributes;
 
 /// How often an open is tried again when the kernel could not prove that a `..` stayed below the root, because
 /// something was renamed or mounted meanwhile (openat2(2), `EAGAIN`). Any rename on the machine causes it, an attacker
@@ -112,17 +112,6 @@ impl fmt::Display for Kind {
             Self::Special(words) => words,
         })
     }
-}
-
-/// A file's permissions and owner, as they are observed and as a replacement gets them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attributes {
-    /// The permission bits, `0o7777` at most.
-    pub mode: u32,
-    /// The owning user's number.
-    pub uid: u32,
-    /// The owning group's number.
-    pub gid: u32,
 }
 
 impl Attributes {
