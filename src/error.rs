@@ -34,6 +34,12 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// Somebody wrote to a place between observation and commit.
+    #[error("{path} was changed by somebody while this run was preparing")]
+    ChangedMeanwhile {
+        /// The path as the user knows it.
+        path: PathBuf,
+    },
     /// Another run holds the lock.
     #[error("another run holds the lock{}", .pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     LockHeld {
@@ -75,6 +81,61 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+}
+
+impl Error {
+    /// The code of a refused document.
+    pub const DOCUMENT: &str = "document";
+    /// The code of a wrong call.
+    pub const USAGE: &str = "usage";
+    /// The code of a defect of ours.
+    pub const DEFECT: &str = "defect";
+
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Document(_) => Self::DOCUMENT,
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => "permission",
+                io::ErrorKind::ReadOnlyFilesystem => "read_only",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "no_space",
+                io::ErrorKind::NotFound => "not_found",
+                _ => "io",
+            },
+            Self::Untrusted { .. } => "untrusted",
+            Self::ChangedMeanwhile { .. } => "changed_meanwhile",
+            Self::LockHeld { .. } => "lock_held",
+            Self::Parser { .. } => "parser",
+            Self::Compile { .. } => "compile",
+            Self::Kernel { code, .. } => code,
+            Self::Interrupted => "interrupted",
+            Self::Usage { .. } => Self::USAGE,
+        }
+    }
+
+    /// What to do about it, where there is something general to say.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::Document(_) => "correct the document at the places that `problems` points to",
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => "run it as root",
+                io::ErrorKind::ReadOnlyFilesystem => "mount the file system read-write, or choose another --root",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room on the file system and run it again"
+                }
+                _ => return None,
+            },
+            Self::ChangedMeanwhile { .. } => "run it again",
+            Self::LockHeld { .. } => "wait until the other run has ended, or give --lock-timeout more seconds",
+            Self::Compile { .. } => "correct the profiles that have an `error` in the report; nothing was changed",
+            Self::Untrusted { remedy, .. } | Self::Parser { remedy, .. } | Self::Kernel { remedy, .. } => remedy,
+            Self::Interrupted => "run it again",
+            Self::Usage { .. } => "see `aa-converge --help`",
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 fn summary(problems: &[Problem]) -> String {

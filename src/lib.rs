@@ -1,8 +1,35 @@
 //! aa-converge: one JSON document says which AppArmor policy a host should have; one command makes exactly the
 //! difference true and reports it.
+//!
+//! ```text
+//! stdin → document ─────────┐
+//!                           ├→ plan → apply::prepare → apply::commit → report → stdout
+//! host → lock → observe ────┘         (compiles all)    (files, kernel, proof | undo)
+//! ```
+//!
+//! Everything that can be refused is refused before the first effect; after it, nothing is an error, everything is a
+//! report.
+//!
+//! Pure, without file system, process, environment or clock: [`profile`], [`problem`], [`syntax`], [`tree`],
+//! [`document`], [`policy`], [`ledger`], [`journal`], [`plan`], [`report`], [`render`]. With effects: [`host`],
+//! [`observe`] (reads), [`apply`] (writes), [`run`] (puts them in order).
 #![forbid(unsafe_code)]
 
+pub mod apply;
+pub mod cli;
+pub mod document;
 pub mod error;
+pub mod host;
+pub mod journal;
+pub mod ledger;
+pub mod observe;
+pub mod plan;
+pub mod policy;
 pub mod problem;
 pub mod profile;
+pub mod render;
+pub mod report;
+pub mod run;
+pub mod schema;
 pub mod syntax;
+pub mod tree;

@@ -1,2 +1,261 @@
-//! The command line.
-fn main() {}
+//! The program: arguments and standard input in, one value on standard output, an exit status.
+//!
+//! **Invariants:** only this file prints, reads the environment or ends the process. Whatever happens, standard output
+//! gets exactly one value; a closed one changes nothing.
+
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aa_converge::cli::{ApplyArgs, Cli, Command, Format, KernelUse, RenderArgs, RenderFormat, SchemaOf};
+use aa_converge::document::{self, MAX_DOCUMENT};
+use aa_converge::error::Error;
+use aa_converge::host::dir::Dir;
+use aa_converge::host::replace::Draft as ReportFile;
+use aa_converge::host::{Host, Options as HostOptions};
+use aa_converge::ledger::Attributes;
+use aa_converge::report::{self, Colour, Diffs, Draft, Exit, Listing, Report, RunError, SaltReport};
+use aa_converge::{render, run};
+use clap::Parser as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+fn main() -> ExitCode {
+    match std::panic::catch_unwind(start) {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(_) => {
+            let error = RunError {
+                code: Error::DEFECT.to_owned(),
+                message: "a defect in aa-converge; standard error says where".to_owned(),
+                remedy: Some("please report it; the next run undoes what this one may have begun".to_owned()),
+            };
+            print_json(&Draft::default().fail(error, Listing::Changed));
+            ExitCode::from(Exit::Defect as u8)
+        }
+    }
+}
+
+fn start() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            // Only clap knows how to print its own message; the report is for programs.
+            let _printed = error.print();
+            if !io::stdout().is_terminal() {
+                let message = error.render().to_string();
+                let first = message.lines().next().unwrap_or("wrong call").trim_start_matches("error: ").to_owned();
+                print_json(&refused(Error::Usage { message: first }));
+            }
+            return Exit::Usage;
+        }
+        Err(help) => {
+            let _printed = help.print();
+            return Exit::Converged;
+        }
+    };
+    match cli.command {
+        Command::Apply(args) => apply(&args),
+        Command::Render(args) => render(&args),
+        Command::Schema(args) => {
+            let schema = match args.of {
+                SchemaOf::Document => document::schema(),
+                SchemaOf::Report => report::schema(),
+            };
+            print(&format!("{schema:#}\n"));
+            Exit::Converged
+        }
+    }
+}
+
+fn refused(error: Error) -> Report {
+    Draft::default().refuse(error, Listing::Changed)
+}
+
+fn apply(args: &ApplyArgs) -> Exit {
+    let format = args.format.unwrap_or(if io::stdout().is_terminal() { Format::Text } else { Format::Json });
+    let report = match open_report(args) {
+        Ok(file) => {
+            let report = converge(args).unwrap_or_else(refused);
+            if let Some(Err(error)) = file.map(|(file, name)| write_report(file, &name, &report)) {
+                eprint(&format!("the report could not be written: {error}\n"));
+            }
+            report
+        }
+        Err(error) => refused(error),
+    };
+    match format {
+        Format::Json => print_json(&report),
+        Format::Salt => print_json(&SaltReport::from(&report)),
+        Format::Text => print(&report::render_text(&report, colour())),
+    }
+    report.exit(args.detailed_exitcodes)
+}
+
+fn converge(args: &ApplyArgs) -> Result<Report, Error> {
+    let host = Host::open(host_options(args)?)?;
+    cancel_on_signals(&host)?;
+    let document = read_document(&args.document)?;
+    let options = run::Options {
+        diffs: if args.diff { Diffs::Wanted } else { Diffs::Omitted },
+        listing: if args.all { Listing::All } else { Listing::Changed },
+        lock_timeout: Duration::from_secs(args.lock_timeout),
+    };
+    let bar = progress_bar();
+    let progress = |done: usize, total: usize, name: &str| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        bar.set_message(name.to_owned());
+    };
+    let report = if args.check {
+        run::check(&document, &host, options, &progress)
+    } else {
+        run::apply(&document, host, options, &progress)
+    };
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+fn host_options(args: &ApplyArgs) -> Result<HostOptions, Error> {
+    let is_host = args.root == Path::new("/");
+    let kernel = args.kernel.unwrap_or(if is_host { KernelUse::Require } else { KernelUse::Skip });
+    if kernel == KernelUse::Require {
+        if !is_host {
+            return Err(Error::Usage {
+                message: "--kernel require cannot go with --root: an image has no kernel".to_owned(),
+            });
+        }
+        return Err(Error::Kernel {
+            code: "kernel_not_supported",
+            message: "this version of aa-converge does not load policy into the running kernel".to_owned(),
+            remedy: "give --kernel skip to converge the files alone, or --root for an image".to_owned(),
+        });
+    }
+    Ok(HostOptions {
+        root: args.root.clone(),
+        kernel_features: args.kernel_features.clone(),
+        jobs: args.jobs,
+        parser: args.parser.clone(),
+        parser_timeout: Duration::from_secs(args.parser_timeout),
+        temporary: temporary_directory(),
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
+fn temporary_directory() -> PathBuf {
+    std::env::temp_dir()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
+fn colour() -> Colour {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !refused { Colour::On } else { Colour::Off }
+}
+
+/// Has SIGINT and SIGTERM end the run before its first effect; from then on they are too late.
+fn cancel_on_signals(host: &Host) -> Result<(), Error> {
+    let cannot = |source| Error::File { act: "catch signals with a socket from", path: "/dev/null".into(), source };
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let socket = host.cancel.trigger_socket().map_err(cannot)?;
+        signal_hook::low_level::pipe::register(signal, socket).map_err(cannot)?;
+    }
+    Ok(())
+}
+
+fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
+    let cannot = |source| Error::File { act: "read the document from", path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    // One byte more than is allowed tells a document that is too large from one that just fits.
+    let limit = MAX_DOCUMENT as u64 + 1;
+    if path == Path::new("-") {
+        if io::stdin().is_terminal() {
+            eprint("reading the document from standard input (end with Ctrl-D)\n");
+        }
+        io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(cannot)?;
+    } else {
+        let file = fs_err::File::open(path).map_err(cannot)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(cannot)?;
+    }
+    Ok(bytes)
+}
+
+/// Opens the report's copy before anything is done, so that a place that cannot be written is known in time.
+fn open_report(args: &ApplyArgs) -> Result<Option<(ReportFile, PathBuf)>, Error> {
+    let Some(path) = &args.report else { return Ok(None) };
+    let Some(name) = path.file_name() else {
+        return Err(Error::Usage { message: format!("--report {}: it names no file", path.display()) });
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = Dir::open(parent)?.create_temporary()?;
+    Ok(Some((file, PathBuf::from(name))))
+}
+
+fn write_report(file: ReportFile, name: &Path, report: &Report) -> Result<(), Error> {
+    let mut bytes = to_json(report);
+    bytes.push(b'\n');
+    file.write(&bytes, Attributes::ours(0o600))?.rename_to(name)
+}
+
+fn progress_bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("compiling {pos}/{len} {wide_bar} {msg}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn render(args: &RenderArgs) -> Exit {
+    let json = match read_document(&args.document) {
+        Ok(json) => json,
+        Err(error) => {
+            let report = refused(error);
+            print_json(&report);
+            return report.exit(false);
+        }
+    };
+    match document::parse(&json) {
+        Ok(desired) => {
+            let rendered = render::render(&desired);
+            match args.format {
+                RenderFormat::Json => print_json(&rendered),
+                RenderFormat::Text => print(&rendered.to_text()),
+            }
+            Exit::Converged
+        }
+        Err(problems) => {
+            let report = refused(Error::Document(problems));
+            match args.format {
+                RenderFormat::Json => print_json(&report),
+                RenderFormat::Text => print(&report::render_text(&report, colour())),
+            }
+            Exit::DocumentRefused
+        }
+    }
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    // Strings, numbers and lists: nothing in our wire types can fail to become JSON.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+fn print_json<T: serde::Serialize>(value: &T) {
+    let mut bytes = to_json(value);
+    bytes.push(b'\n');
+    write_out(&bytes);
+}
+
+fn print(text: &str) {
+    write_out(text.as_bytes());
+}
+
+fn write_out(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+        eprint(&format!("standard output could not be written: {error}\n"));
+    }
+}
+
+fn eprint(text: &str) {
+    // There is nowhere left to say that standard error is closed.
+    let _closed = io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,31 @@
+# Everything there is to run. Each target installs what it needs with apt, and only what is missing.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench schemas clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## see real policy converge in a scratch root under target/demo (Debian 12+, Ubuntu 22.04+)
+	@scripts/demo.sh
+
+test: ## every test, with each stage's time (Debian 12)
+	@scripts/test.sh
+
+check: ## the quick round: format, lints, unit tests
+	@scripts/require-rust.sh
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	cargo test --locked --lib --bins
+
+bench: ## time no-op, one changed of N and everything, each beside its limit
+	@scripts/bench.sh
+
+schemas: ## write schemas/ anew from the types
+	@scripts/require-rust.sh
+	cargo build --locked
+	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema document > schemas/document.v1.json
+	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema report > schemas/report.v1.json
+
+clean: ## remove target/
+	cargo clean

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Runs every stage and prints its time. Independent stages run two at a time; the log of a stage is shown when it fails.
+# The last line sums up the tests; a stage that is not a test suite counts as one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+logs=${CARGO_TARGET_DIR:-target}/test-logs
+rm -rf "$logs"
+mkdir -p "$logs"
+PATH=$PATH:/usr/sbin:/sbin
+started=$SECONDS
+
+# tally LOG: sums up the results of the test suites in a log, as "suites passed failed".
+tally() {
+    awk '/^test result: / {
+            suites++
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^passed/) passed += $(i - 1)
+                if ($i ~ /^failed/) failed += $(i - 1)
+            }
+        }
+        END { print suites + 0, passed + 0, failed + 0 }' "$1"
+}
+
+# run_stage NAME COMMAND…: leaves "passed failed" in NAME.result.
+run_stage() {
+    local name=$1 log=$logs/$1.log code=0 begin=$EPOCHREALTIME suites passed failed verdict=ok
+    shift
+    # A subshell of its own: after `||`, the shell would ignore a failure in the midst of a function.
+    (set -e; "$@") >"$log" 2>&1 </dev/null &
+    wait $! || code=$?
+    read -r suites passed failed < <(tally "$log")
+    if ((suites == 0)); then
+        passed=$((code == 0)) failed=$((code != 0))
+    elif ((code == 0 && passed == 0)); then
+        # A filter that matches no test would pass for ever.
+        echo "no test ran" >>"$log"
+        failed=1
+    elif ((code != 0 && failed == 0)); then
+        failed=1
+    fi
+    ((failed == 0)) || verdict=FAILED
+    {
+        awk -v name="$name" -v verdict="$verdict" -v passed="$passed" -v begin="$begin" -v end="$EPOCHREALTIME" \
+            'BEGIN { printf "%-6s %7.1f s  %-24s %5d passed\n", verdict, end - begin, name, passed }'
+        if ((failed)); then
+            sed 's/^/    /' "$log"
+        fi
+    } >"$logs/$name.said"
+    # One write, so that two stages that end together do not mix their lines.
+    cat "$logs/$name.said"
+    echo "$passed $failed" >"$logs/$name.result"
+}
+
+# stage NAME COMMAND…: starts the stage as soon as fewer than two are running.
+stage() {
+    while (($(jobs -rp | wc -l) >= 2)); do
+        wait -n || true
+    done
+    run_stage "$@" &
+}
+
+summarise() {
+    wait
+    local passed=0 failed=0 p f result
+    for result in "$logs"/*.result; do
+        read -r p f <"$result"
+        passed=$((passed + p)) failed=$((failed + f))
+    done
+    printf '%d passed, %d failed\n' "$passed" "$failed" >"$logs/summary"
+    printf 'in %d s\n' $((SECONDS - started))
+    cat "$logs/summary"
+    ((failed == 0))
+}
+
+# Stages after a barrier need what the ones before it built; without that they would only repeat its failure.
+barrier() {
+    wait
+    ! grep -qv ' 0$' "$logs"/*.result || {
+        summarise
+        exit 1
+    }
+}
+
+unit_tests() {
+    cargo test --locked --lib --bins
+    cargo test --locked --doc
+}
+
+stage packages scripts/install-packages.sh apparmor apparmor-profiles apparmor-profiles-extra jq shellcheck strace
+stage toolchain scripts/require-rust.sh
+barrier
+
+stage build-tests cargo test --locked --all-targets --no-run
+stage build-release cargo build --locked --release
+stage format cargo fmt --check
+stage shell-scripts shellcheck scripts/*.sh .ci/run
+barrier
+
+stage faults cargo test --locked --test host -- faults::
+stage unit unit_tests
+stage debian-policy cargo test --locked --test host -- debian_policy::
+stage host cargo test --locked --test host -- --skip faults:: --skip debian_policy::
+for suite in tests/*.rs; do
+    [[ -e $suite ]] || continue
+    suite=$(basename "$suite" .rs)
+    stage "$suite" cargo test --locked --test "$suite"
+done
+stage lints cargo clippy --locked --all-targets -- --deny warnings
+stage documentation env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --no-deps
+stage demo scripts/demo.sh
+summarise

@@ -1,0 +1,303 @@
+//! The transaction: journal, files, kernel, proof, cache, ledger; or everything undone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
+
+use super::directories::Directories;
+use super::prepare::{Prepared, refuse_confined, temporary};
+use super::{applied, elapsed_ms, undo};
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::dir::{Dir, Removal};
+use crate::host::kernel::KernelFailure;
+use crate::host::parser::ParserConf;
+use crate::host::replace::Temporary;
+use crate::host::root::Kind;
+use crate::ledger::{Attributes, Held, Original, Stands};
+use crate::observe::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, standing_of};
+use crate::plan::{Effect, EntryOf, Standing, Target, mode_as_compiled};
+use crate::profile::{FileName, PolicyPath};
+use crate::report::{EntryError, Listing, Outcome, Report, Rollback, RollbackState, RunError};
+
+/// The largest file that is compared with what was observed, in bytes.
+const MAX_COMPARED: u64 = 16 << 20;
+
+/// How far a commit has come; what fails before the first effect leaves nothing to undo.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    BeforeFirstEffect,
+    Changing,
+}
+
+impl Prepared {
+    /// Carries the plan out. Whatever happens is in the report.
+    #[must_use]
+    pub fn commit(mut self, listing: Listing) -> Report {
+        let started = Instant::now();
+        let mut stage = Stage::BeforeFirstEffect;
+        let result = self.transact(&mut stage);
+        let recovered = self.host.recovered.take();
+        let mut draft = std::mem::take(&mut self.compiled.plan.draft);
+        draft.elapsed.commit = elapsed_ms(started);
+        let failure = match result {
+            Ok(()) => {
+                applied(&mut draft, recovered);
+                return draft.finish(listing);
+            }
+            Err(failure) => failure,
+        };
+        draft.recovered = recovered;
+        if stage == Stage::BeforeFirstEffect {
+            return draft.refuse(failure.error, listing);
+        }
+        let undone = undo::undo(&self.journal, &mut self.host.host);
+        draft.settle(Outcome::RolledBack);
+        draft.rollback = Rollback { state: RollbackState::Complete, left: Vec::new() };
+        let left: Vec<String> = undone.failed.into_iter().chain(undone.foreign).collect();
+        if !left.is_empty() {
+            draft.rollback = Rollback { state: RollbackState::Incomplete, left };
+        } else if let Err(error) = drop_journal(&self.host.host) {
+            draft.warnings.push(format!("the journal is still there, the next run will look at it: {error}"));
+        }
+        let message = failure.error.to_string();
+        let error = Some(EntryError { message, file: None, line: None });
+        match failure.entry {
+            Some(EntryOf::Profile(file)) => {
+                if let Some(entry) = draft.profiles.get_mut(&file) {
+                    (entry.outcome, entry.error) = (Outcome::Failed, error);
+                }
+            }
+            Some(EntryOf::File(path)) => {
+                if let Some(entry) = draft.files.get_mut(&path) {
+                    (entry.outcome, entry.error) = (Outcome::Failed, error);
+                }
+            }
+            None => {}
+        }
+        draft.fail(RunError::from(&failure.error), listing)
+    }
+
+    fn transact(&mut self, stage: &mut Stage) -> Result<(), Failure> {
+        let changes = !self.journal.is_empty() || !self.journal.cached.is_empty();
+        if !changes && self.ledger.is_none() {
+            return Ok(());
+        }
+        let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
+        if changes {
+            write_journal(&state, &self.journal.to_bytes())?;
+            *stage = Stage::Changing;
+            self.change_files()?;
+            self.change_kernel()?;
+            drop_cached(&self.host.host, &self.compiled.plan.observed.parser_conf, &self.journal.cached)?;
+        }
+        if let Some(bytes) = &self.ledger {
+            state.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(LEDGER)?;
+            state.sync()?;
+        }
+        if changes {
+            // The ledger is written: a journal that cannot be removed is recognized as done by the next run.
+            if let Err(error) = drop_journal(&self.host.host) {
+                self.compiled.plan.draft.warnings.push(error.to_string());
+            }
+        }
+        if let Err(error) = forget_adopted(&state, &self.compiled.plan.held) {
+            self.compiled.plan.draft.warnings.push(error.to_string());
+        }
+        Ok(())
+    }
+
+    fn change_files(&mut self) -> Result<(), Failure> {
+        let host = &self.host.host;
+        let mut directories = Directories::new(&host.root);
+        for path in &self.journal.directories {
+            if let Some((parent, name)) = directories.of(path)? {
+                parent.make_dir(name, 0o755)?;
+            }
+        }
+        for (effect, made) in self.compiled.plan.effects.iter().zip(&mut self.temporaries) {
+            change_place(host, &mut directories, effect, made.take())
+                .map_err(|error| Failure { error, entry: Some(effect.entry.clone()) })?;
+        }
+        directories.sync()?;
+        Ok(())
+    }
+
+    fn change_kernel(&mut self) -> Result<(), Failure> {
+        let draft = &mut self.compiled.plan.draft;
+        if self.host.host.kernel.is_none() {
+            return Ok(());
+        }
+        refuse_confined(&self.host.host, &self.removals)?;
+        let Some(kernel) = self.host.host.kernel.as_deref_mut() else { return Ok(()) };
+        draft.kernel.managed = true;
+        draft.kernel.atomic = self.sets.len() <= 1;
+        for set in &self.sets {
+            kernel.replace(set).map_err(refused_by_kernel)?;
+            draft.kernel.writes += 1;
+        }
+        for removal in &self.removals {
+            kernel.remove(&removal.name).map_err(refused_by_kernel)?;
+            draft.kernel.writes += 1;
+        }
+        let loaded = self.sets.iter().flat_map(|set| set.profiles().iter().map(|profile| profile.name.clone()));
+        let state = kernel.observe(&loaded.collect())?;
+        draft.kernel.revision = Some(state.revision);
+        draft.kernel.global_mode = Some(state.global_mode.to_string());
+        for profile in self.sets.iter().flat_map(|set| set.profiles().iter()) {
+            let loaded = state.loaded.get(&profile.name);
+            let right = loaded.is_some_and(|loaded| {
+                loaded.mode == mode_as_compiled(profile.mode)
+                    && loaded.hash.as_ref().is_none_or(|hash| hash.is_of(&profile.hash))
+            });
+            if !right {
+                return Err(
+                    not_proved(&format!("the kernel does not run `{}` as it was compiled", profile.name)).into()
+                );
+            }
+            for entry in draft.profiles.values_mut() {
+                for listed in entry.loaded.iter_mut().filter(|listed| listed.name == profile.name.to_string()) {
+                    listed.verified = true;
+                    listed.hash.after = loaded.and_then(|loaded| loaded.hash.as_ref()).map(ToString::to_string);
+                }
+            }
+        }
+        for removal in &self.removals {
+            if state.loaded.contains_key(&removal.name) {
+                return Err(not_proved(&format!("the kernel still runs `{}`", removal.name)).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a commit failed, and on which entry.
+struct Failure {
+    error: Error,
+    entry: Option<EntryOf>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, entry: None }
+    }
+}
+
+pub(super) fn refused_by_kernel(failure: KernelFailure) -> Error {
+    Error::Kernel { code: "kernel", message: failure.to_string(), remedy: failure.remedy().to_owned() }
+}
+
+fn not_proved(message: &str) -> Error {
+    Error::Kernel {
+        code: "verify",
+        message: message.to_owned(),
+        remedy: "see whether something else loads policy at the same time, and run it again".to_owned(),
+    }
+}
+
+/// Makes one change, unless somebody changed the place since it was observed.
+fn change_place(
+    host: &Host,
+    directories: &mut Directories<'_>,
+    effect: &Effect,
+    made: Option<Temporary>,
+) -> Result<(), Error> {
+    let Some((directory, name)) = directories.of(&effect.path)? else {
+        // What is to be removed is gone with its directory.
+        return if matches!(effect.before, Standing::Absent) { Ok(()) } else { Err(meanwhile(host, &effect.path)) };
+    };
+    if !is_as_observed(host, &directory, name, effect)? {
+        return Err(meanwhile(host, &effect.path));
+    }
+    match made {
+        Some(made) => made.rename_to(name),
+        None => put(&directory, name, &effect.after),
+    }
+}
+
+fn meanwhile(host: &Host, path: &PolicyPath) -> Error {
+    Error::ChangedMeanwhile { path: host.root.shown(&Path::new(POLICY_DIR).join(path.as_str())) }
+}
+
+fn is_as_observed(host: &Host, directory: &Dir, name: &str, effect: &Effect) -> Result<bool, Error> {
+    let at = Path::new(POLICY_DIR).join(effect.path.as_str());
+    let standing = standing_of(directory.entry(name, MAX_COMPARED)?, || host.root.kind(&at))?;
+    Ok(match (&standing, &effect.before) {
+        (Standing::File(now, attributes), Standing::File(then, as_then)) => {
+            now.bytes == then.bytes && attributes == as_then
+        }
+        (now, then) => now.stands().is_some_and(|now| then.stands().is_some_and(|then| now == then)),
+    })
+}
+
+fn write_journal(state: &Dir, bytes: &[u8]) -> Result<(), Error> {
+    let directory = state.private_dir(JOURNAL_DIR)?;
+    directory.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(JOURNAL)?;
+    directory.sync()?;
+    state.sync()
+}
+
+/// Removes the journal: the run that it would undo is complete, or undone.
+pub(super) fn drop_journal(host: &Host) -> Result<(), Error> {
+    let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(()) };
+    let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(()) };
+    let _removed = directory.remove_file(JOURNAL)?;
+    directory.sync()
+}
+
+/// Drops the entries of these files from every cache of the parser. The next boot reads them, and the parser judges
+/// them by time stamps alone; an entry's name is that of the profile's file (parser_main.c, `process_profile`).
+pub(super) fn drop_cached(host: &Host, conf: &ParserConf, files: &[FileName]) -> Result<(), Error> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    for location in conf.cache_locs() {
+        let Some(cache) = host.root.dir(&location)? else { continue };
+        let mut directories = vec![cache.clone()];
+        for listed in cache.list()? {
+            // A link is not followed: the parser makes directories here, and nothing else.
+            if listed.kind == Kind::Directory {
+                directories.extend(cache.dir(&listed.name)?);
+            }
+        }
+        for directory in directories {
+            let mut dropped = false;
+            for file in files {
+                match directory.remove_file(file.as_str())? {
+                    Removal::Removed => dropped = true,
+                    Removal::Absent | Removal::NotEmpty => {}
+                }
+            }
+            if dropped {
+                directory.sync()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes adopted files that nothing will ever put back.
+fn forget_adopted(state: &Dir, held: &BTreeMap<PolicyPath, Held>) -> Result<(), Error> {
+    let Some(directory) = state.existing_private_dir(ADOPTED_DIR)? else { return Ok(()) };
+    let needed: BTreeSet<String> = held
+        .values()
+        .filter_map(|held| match &held.original {
+            Original::Kept(Stands::File { sha256, .. }) => Some(sha256.to_string()),
+            _ => None,
+        })
+        .collect();
+    for listed in directory.list()? {
+        if listed.name.to_str().is_some_and(|name| !needed.contains(name)) {
+            let _removed = directory.remove_file(&listed.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a place into a state, durably but for its directory.
+pub(super) fn put(directory: &Dir, name: &str, target: &Target) -> Result<(), Error> {
+    match temporary(directory, target)? {
+        Some(made) => made.rename_to(name),
+        None => directory.remove_file(name).map(drop),
+    }
+}

@@ -1,0 +1,406 @@
+//! Compiles what a plan changes, against a staged copy of all that it includes, and checks what comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use super::{Refusal, refused};
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::packages;
+use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
+use crate::host::spool::Spool;
+use crate::host::stage::Stage;
+use crate::observe::POLICY_DIR;
+use crate::plan::{Listed, Plan, Source, Step, mode_as_compiled};
+use crate::policy::{self, CompiledProfile, HashAlgorithm};
+use crate::profile::{FileName, PolicyPath, ProfileName};
+use crate::report::{Action, Change, EntryError, LoadedProfile, Outcome};
+use crate::syntax::IncludeForm;
+use crate::tree::{InputState, Overlay, Text, View, candidates};
+
+/// Told of each profile that was compiled: how many are done, of how many, and which it was.
+pub type Progress<'a> = dyn Fn(usize, usize, &str) + Sync + 'a;
+
+/// Where the stage has the kernel features that are compiled for. No include can name it: what is looked for outside
+/// of the policy directory stands below the stage as it does below the root, and no root has this directory.
+const KERNEL_FEATURES: &str = "/.aa-converge/kernel-features";
+
+/// Where the spool is made.
+pub(super) enum SpoolIn<'a> {
+    /// In the directory for temporary files, since the root must stay untouched.
+    Temporary,
+    /// Below the root, with the lock held.
+    Root(&'a crate::host::lock::Lock),
+}
+
+/// A plan with everything compiled.
+pub(super) struct Compiled {
+    pub(super) plan: Plan,
+    /// One for each step with something to compile.
+    pub(super) results: Vec<CompiledStep>,
+    /// The names that steps without a result, and results that lost a profile, take from the kernel.
+    pub(super) gone: BTreeMap<FileName, BTreeSet<ProfileName>>,
+    /// Where the blobs are.
+    _spool: Option<Spool>,
+}
+
+/// What compiling one step gave.
+pub(super) struct CompiledStep {
+    /// Which step of the plan.
+    pub(super) step: usize,
+    /// The compiled policy.
+    pub(super) blob: Blob,
+    /// What is in it.
+    pub(super) profiles: Vec<CompiledProfile>,
+    /// Whether it is another than what is recorded or runs, and so to be loaded.
+    pub(super) differs: bool,
+}
+
+/// Compiles all steps of `plan`; `beside` runs while they compile, on a thread of its own.
+pub(super) fn compile<T: Send>(
+    mut plan: Plan,
+    host: &Host,
+    spool: SpoolIn<'_>,
+    progress: &Progress<'_>,
+    beside: impl FnOnce() -> Result<T, Error> + Send,
+) -> Result<(Compiled, T), Box<Refusal>> {
+    let sources = plan.steps.iter().enumerate().filter_map(|(step, it)| Some((step, it.compile.as_ref()?)));
+    let sources: Vec<(usize, &Source)> = sources.collect();
+    let known = plan.observed.ledger.version_of(&plan.observed.toolchain.parser);
+    if sources.is_empty() {
+        plan.observed.toolchain.version = known.clone().unwrap_or_default();
+        plan.draft.parser_version = known;
+        let besides = match beside() {
+            Ok(besides) => besides,
+            Err(error) => return Err(refused(error, plan.draft)),
+        };
+        let gone = gone(&plan, &[]);
+        return Ok((Compiled { plan, results: Vec::new(), gone, _spool: None }, besides));
+    }
+    let spool = match spool {
+        SpoolIn::Temporary => Spool::outside(&host.temporary),
+        SpoolIn::Root(lock) => Spool::create(lock),
+    };
+    let spool = match spool {
+        Ok(spool) => spool,
+        Err(error) => return Err(refused(error, plan.draft)),
+    };
+    let run = || -> Result<_, Error> {
+        thread::scope(|scope| {
+            let beside = scope.spawn(beside);
+            let blobs = compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, progress);
+            let besides = match beside.join() {
+                Ok(besides) => besides,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            Ok((blobs?, besides?))
+        })
+    };
+    let done = run().and_then(|done| match known {
+        Some(version) => Ok((done, version)),
+        None => Ok((done, parser_version(host, &spool)?)),
+    });
+    let (blobs, besides) = match done {
+        Ok((done, version)) => {
+            plan.draft.parser_version = Some(version.clone());
+            plan.observed.toolchain.version = version;
+            done
+        }
+        Err(error) => return Err(refused(error, plan.draft)),
+    };
+
+    let mut results = Vec::new();
+    let mut failures: BTreeMap<usize, EntryError> = BTreeMap::new();
+    for ((step, _), blob) in sources.iter().zip(blobs) {
+        match blob.and_then(|blob| read_back(&plan.steps[*step], blob)) {
+            Ok((blob, profiles)) => results.push(CompiledStep { step: *step, blob, profiles, differs: true }),
+            Err(error) => drop(failures.insert(*step, error)),
+        }
+    }
+    let excused = match excused(&plan, host, &spool, &failures) {
+        Ok(excused) => excused,
+        Err(error) => return Err(refused(error, plan.draft)),
+    };
+    for step in &excused {
+        let Some(failure) = failures.remove(step) else { continue };
+        let file = &plan.steps[*step].file;
+        plan.draft.warnings.push(format!(
+            "`{file}` depends on a changed include and does not compile, as it did not before: {}",
+            failure.message
+        ));
+        plan.draft.profiles.remove(file);
+    }
+    let attempted = sources.len();
+    failures.extend(repeats(&plan, &results));
+    if !failures.is_empty() {
+        let failed = failures.len();
+        for (step, error) in failures {
+            if let Some(entry) = plan.draft.profiles.get_mut(&plan.steps[step].file) {
+                entry.outcome = Outcome::Failed;
+                entry.error = Some(error);
+            }
+        }
+        return Err(refused(Error::Compile { failed, attempted }, plan.draft));
+    }
+    for result in &mut results {
+        settle(&mut plan, result);
+    }
+    if let Err(error) = warn_of_edited_packages(&mut plan, host) {
+        return Err(refused(error, plan.draft));
+    }
+    let gone = gone(&plan, &results);
+    Ok((Compiled { plan, results, gone, _spool: Some(spool) }, besides))
+}
+
+/// Stages what the sources need and compiles them, in the order given.
+fn compile_sources(
+    plan: &Plan,
+    host: &Host,
+    spool: &Spool,
+    name: &str,
+    sources: &[(usize, &Source)],
+    overlay: &Overlay,
+    progress: &Progress<'_>,
+) -> Result<Vec<Result<Blob, EntryError>>, Error> {
+    let observed = &plan.observed;
+    let view = View::new(&observed.tree, overlay);
+    let directory = spool.dir().private_dir(name)?;
+    let mut stage = Stage::new(&directory.real_path()?, &observed.policy_dir)?;
+    let mut staged = BTreeSet::new();
+    let mut jobs = Vec::new();
+    stage.add(Path::new(KERNEL_FEATURES), &observed.features.bytes, &[])?;
+    for (path, text) in &observed.conf_files {
+        stage.add(path, &text.bytes, &[])?;
+        staged.insert(path.clone());
+    }
+    for (step, source) in sources {
+        let file = &plan.steps[*step].file;
+        let at = observed.policy_dir.join(file.as_str());
+        if staged.insert(at.clone()) {
+            stage.add(&at, &source.text.bytes, &replacements(&source.text, &observed.search, view))?;
+        }
+        if source.forced_complain {
+            stage.add(&observed.policy_dir.join(PolicyPath::force_complain_link(file).as_str()), b"", &[])?;
+        }
+        for (path, text) in &source.files {
+            if staged.insert(path.clone()) {
+                stage.add(path, &text.bytes, &replacements(text, &observed.search, view))?;
+            }
+        }
+        for input in source.inputs.iter().filter(|input| matches!(input.state, InputState::Directory(_))) {
+            if staged.insert(input.path.clone()) {
+                stage.add_directory(&input.path)?;
+            }
+        }
+        // What a profile costs to compile grows with everything that it includes.
+        let weight = source.text.bytes.len() + source.files.iter().map(|(_, text)| text.bytes.len()).sum::<usize>();
+        jobs.push(Job { file: at, weight: weight as u64 });
+    }
+    let features = KernelFeatures::Staged(PathBuf::from(KERNEL_FEATURES));
+    let view = Parsed { stage: &stage, conf: &observed.parser_conf, kernel_features: &features };
+    let told = |at: parser::Progress<'_>| progress(at.done, at.total, &at.file.to_string_lossy());
+    let results = host.parser.compile_all(view, &jobs, host.jobs, &host.cancel, &told)?;
+    let real = |error: CompileError| EntryError {
+        message: error.message,
+        file: error.file.map(|path| host.root.shown(&path).display().to_string()),
+        line: error.line,
+    };
+    Ok(results.into_iter().map(|result| result.map_err(real)).collect())
+}
+
+/// The version of the parser that compiles.
+fn parser_version(host: &Host, spool: &Spool) -> Result<String, Error> {
+    let directory = spool.dir().private_dir("version")?;
+    let stage = Stage::new(&directory.real_path()?, Path::new(POLICY_DIR))?;
+    host.parser.version(&stage, &host.cancel)
+}
+
+/// The include arguments in `text` that would lead the parser out of the stage, with the path that each is to be led
+/// to instead: those that are not looked for in the search directories, and those with `..`.
+fn replacements(text: &Text, search: &[PathBuf], view: View<'_>) -> Vec<(std::ops::Range<usize>, PathBuf)> {
+    let escapes = text.scan().includes.iter().filter(|include| {
+        include.form == IncludeForm::Literal
+            || Path::new(&include.path)
+                .components()
+                .any(|part| matches!(part, std::path::Component::ParentDir | std::path::Component::RootDir))
+    });
+    let led = escapes.filter_map(|include| {
+        let mut paths = candidates(include, search).peekable();
+        let first = paths.peek().cloned();
+        let found = paths.find(|path| !matches!(view.node(path), crate::tree::Node::Absent));
+        Some((include.argument.clone(), found.or(first)?))
+    });
+    led.collect()
+}
+
+/// Reads what the parser wrote, and checks that every profile in it has the mode that was asked for.
+fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>), EntryError> {
+    let failed = |message: String| EntryError { message, file: None, line: None };
+    let bytes = blob.read().map_err(|error| failed(error.to_string()))?;
+    let profiles = policy::profiles(&bytes)
+        .map_err(|error| failed(format!("what apparmor_parser wrote cannot be read: {error}")))?;
+    if profiles.is_empty() {
+        return Err(failed("the file defines no profile".to_owned()));
+    }
+    for profile in &profiles {
+        let header = step.expected.headers.iter().find(|header| header.names.contains(&profile.name));
+        if let Some(header) = header {
+            if mode_as_compiled(header.mode) != mode_as_compiled(profile.mode) {
+                return Err(failed(format!(
+                    "`{}` was compiled in {} mode, not in {} mode",
+                    profile.name, profile.mode, header.mode
+                )));
+            }
+        }
+    }
+    Ok((blob, profiles))
+}
+
+/// The steps among the failures that are excused: profiles that the document does not list and that did not compile
+/// before either.
+fn excused(
+    plan: &Plan,
+    host: &Host,
+    spool: &Spool,
+    failures: &BTreeMap<usize, EntryError>,
+) -> Result<BTreeSet<usize>, Error> {
+    let dependents = failures.keys().filter(|step| plan.steps[**step].listed == Listed::Dependent);
+    let dependents: Vec<usize> = dependents.copied().collect();
+    if dependents.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let nothing = Overlay::new();
+    let sources: Vec<Source> = dependents.iter().filter_map(|step| plan.source_before(&plan.steps[*step])).collect();
+    let sources: Vec<(usize, &Source)> = dependents.iter().copied().zip(&sources).collect();
+    let before = compile_sources(plan, host, spool, "old", &sources, &nothing, &|_, _, _| {})?;
+    Ok(dependents.into_iter().zip(before).filter(|(_, result)| result.is_err()).map(|(step, _)| step).collect())
+}
+
+/// Names that two files of the host, or one file twice, would define: the kernel crashes on a set that repeats one.
+fn repeats(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize, EntryError> {
+    let mut found = BTreeMap::new();
+    let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
+    let mut names: BTreeMap<&ProfileName, &FileName> =
+        plan.defined.iter().filter(|(_, file)| !compiled.contains(file)).collect();
+    for result in results.iter().filter(|result| plan.steps[result.step].enabled) {
+        let file = &plan.steps[result.step].file;
+        for profile in &result.profiles {
+            if let Some(other) = names.insert(&profile.name, file) {
+                let message = format!("the profile `{}` is defined in `{other}` and in `{file}`", profile.name);
+                found.insert(result.step, EntryError { message, file: None, line: None });
+            }
+        }
+    }
+    found
+}
+
+/// Decides whether compiled policy is another than what is recorded and runs; if not, and the file stays as it is,
+/// nothing is to be done.
+fn settle(plan: &mut Plan, result: &mut CompiledStep) {
+    let step = &plan.steps[result.step];
+    let record = plan.observed.ledger.compiled.get(&step.file);
+    let kernel = plan.observed.kernel.as_ref();
+    result.differs = step.enabled
+        && match (kernel, record) {
+            // A hash that was not asked for, because nothing recorded the name, tells nothing.
+            (Some(kernel), _) => result.profiles.iter().any(|profile| {
+                kernel.loaded.get(&profile.name).is_none_or(|loaded| {
+                    let same =
+                        loaded.hash.as_ref().map_or(kernel.hash_algorithm.is_none(), |it| it.is_of(&profile.hash));
+                    loaded.mode != mode_as_compiled(profile.mode) || !same
+                })
+            }),
+            (None, Some(record)) => {
+                let recorded = record.profiles.iter().map(|profile| (&profile.name, profile.mode, &profile.hash));
+                !recorded.eq(result.profiles.iter().map(|profile| (&profile.name, profile.mode, &profile.hash)))
+            }
+            (None, None) => step.touched,
+        };
+    if let Some(wanted) = step.expected.wanted {
+        let included: Vec<String> = result
+            .profiles
+            .iter()
+            .filter(|profile| !step.expected.headers.iter().any(|header| header.names.contains(&profile.name)))
+            .filter(|profile| mode_as_compiled(profile.mode) != mode_as_compiled(wanted))
+            .map(|profile| format!("`{}` ({})", profile.name, profile.mode))
+            .collect();
+        if !included.is_empty() {
+            plan.draft.warnings.push(format!(
+                "`{}`: {} come from included files and keep their mode",
+                step.file,
+                included.join(", ")
+            ));
+        }
+    }
+    let Some(entry) = plan.draft.profiles.get_mut(&step.file) else { return };
+    if entry.action == Action::Reload && !result.differs {
+        entry.action = Action::Keep;
+        entry.outcome = Outcome::Unchanged;
+        entry.reasons.clear();
+    }
+    if !step.enabled {
+        return;
+    }
+    let before = std::mem::take(&mut entry.loaded);
+    let was = |name: &str| before.iter().find(|loaded| loaded.name == name);
+    entry.loaded = result
+        .profiles
+        .iter()
+        .map(|profile| {
+            let name = profile.name.to_string();
+            let (mode, hash) =
+                was(&name).map_or((None, None), |loaded| (loaded.mode.before, loaded.hash.before.clone()));
+            LoadedProfile {
+                mode: Change { before: mode, after: Some(profile.mode) },
+                hash: Change { before: hash, after: Some(profile.hash.shown(HashAlgorithm::Sha256).to_string()) },
+                verified: false,
+                name,
+            }
+        })
+        .collect();
+}
+
+/// An edited configuration file of a package makes its upgrades ask questions.
+fn warn_of_edited_packages(plan: &mut Plan, host: &Host) -> Result<(), Error> {
+    for path in &plan.edited {
+        if let Some(package) = packages::owner_of(&host.root, &Path::new(POLICY_DIR).join(path.as_str()))? {
+            plan.draft.warnings.push(format!(
+                "the flags in `{path}` are edited, because no link gives this mode; the package {package} owns the file"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The names that each step's earlier text defined and that nothing defines any more.
+fn gone(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<FileName, BTreeSet<ProfileName>> {
+    let compiled: BTreeMap<&FileName, &CompiledStep> =
+        results.iter().map(|result| (&plan.steps[result.step].file, result)).collect();
+    let elsewhere = plan.defined.iter().filter(|(_, file)| !compiled.contains_key(file)).map(|(name, _)| name);
+    let loaded = results.iter().filter(|result| plan.steps[result.step].enabled);
+    let loaded = loaded.flat_map(|result| result.profiles.iter().map(|profile| &profile.name));
+    let defined: BTreeSet<&ProfileName> = elsewhere.chain(loaded).collect();
+    let mut gone = BTreeMap::new();
+    for step in &plan.steps {
+        let names: BTreeSet<ProfileName> =
+            step.defined_before.iter().filter(|name| !defined.contains(name)).cloned().collect();
+        if !names.is_empty() {
+            gone.insert(step.file.clone(), names);
+        }
+    }
+    gone
+}
+
+impl Plan {
+    /// What compiling a step's file as it stands now takes.
+    fn source_before(&self, step: &Step) -> Option<Source> {
+        let after = step.compile.as_ref()?;
+        let nothing = Overlay::new();
+        let view = View::new(&self.observed.tree, &nothing);
+        let mut closures = crate::tree::Closures::new(view, &self.observed.search);
+        let inputs = closures.of(&after.text);
+        Some(Source::of(Arc::clone(&after.text), after.forced_complain, &inputs, &closures))
+    }
+}

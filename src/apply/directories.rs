@@ -1,0 +1,41 @@
+//! The directories of the places that a run changes, each opened once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::host::dir::Dir;
+use crate::host::root::Root;
+use crate::observe::POLICY_DIR;
+use crate::profile::PolicyPath;
+
+/// Directories below the policy directory, opened when they are first asked for.
+pub(super) struct Directories<'r> {
+    root: &'r Root,
+    opened: BTreeMap<PathBuf, Dir>,
+}
+
+impl<'r> Directories<'r> {
+    pub(super) fn new(root: &'r Root) -> Self {
+        Self { root, opened: BTreeMap::new() }
+    }
+
+    /// The directory of a place, and the place's name in it; none if there is no such directory yet.
+    pub(super) fn of<'p>(&mut self, path: &'p PolicyPath) -> Result<Option<(Dir, &'p str)>, Error> {
+        let (parent, name) = match path.as_str().rsplit_once('/') {
+            Some((parent, name)) => (Path::new(POLICY_DIR).join(parent), name),
+            None => (PathBuf::from(POLICY_DIR), path.as_str()),
+        };
+        if let Some(known) = self.opened.get(&parent) {
+            return Ok(Some((known.clone(), name)));
+        }
+        let Some(directory) = self.root.dir(&parent)? else { return Ok(None) };
+        self.opened.insert(parent, directory.clone());
+        Ok(Some((directory, name)))
+    }
+
+    /// Makes all names in the opened directories durable.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.opened.values().try_for_each(Dir::sync)
+    }
+}

@@ -1,0 +1,253 @@
+//! Undoing a run: one that failed just now, or one that was interrupted.
+//!
+//! **Invariant:** a place or a profile is put back only where it is what the run made of it; what an administrator or
+//! a package wrote since stays and is named.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::commit::{drop_cached, drop_journal, put};
+use super::directories::Directories;
+use crate::error::Error;
+use crate::host::dir::Removal;
+use crate::host::kernel::Loaded;
+use crate::host::{Host, LockedHost};
+use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange};
+use crate::ledger::Stands;
+use crate::observe::{Assumed, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_parser_conf, standing_of};
+use crate::plan::{Standing, mode_as_compiled};
+use crate::policy::LoadSet;
+use crate::profile::Digest;
+use crate::report::Recovered;
+
+/// The largest file that is compared with what a run wrote, in bytes.
+const MAX_COMPARED: u64 = 16 << 20;
+/// The largest ledger that is compared, in bytes.
+const MAX_LEDGER: u64 = 512 << 20;
+
+/// What undoing came to.
+#[derive(Debug, Default)]
+pub(super) struct Undone {
+    /// Put back.
+    pub(super) restored: Vec<String>,
+    /// Left, because somebody else wrote there since.
+    pub(super) foreign: Vec<String>,
+    /// Not put back, because that failed.
+    pub(super) failed: Vec<String>,
+}
+
+/// What recovery came to.
+#[derive(Debug)]
+pub enum Recovery {
+    /// There was nothing to recover, or it is recovered.
+    Clean(Option<Recovered>),
+    /// Something could not be put back; the journal stays for the next run.
+    Incomplete(Vec<String>),
+}
+
+/// What recovery would do.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// What the report says of it.
+    pub recovered: Option<Recovered>,
+    /// The places as they would be.
+    pub assumed: Assumed,
+}
+
+enum Whose {
+    /// As before the run: there is nothing to undo.
+    Before,
+    /// As the run left it.
+    Ours,
+    /// As somebody else left it.
+    Foreign,
+}
+
+/// Undoes a run, last effect first.
+pub(super) fn undo(journal: &Journal, host: &mut Host) -> Undone {
+    let mut undone = Undone::default();
+    undo_kernel(journal, host, &mut undone);
+    let mut directories = Directories::new(&host.root);
+    for place in journal.places.iter().rev() {
+        let name = format!("`{}`", place.path);
+        match put_back(host, &mut directories, place) {
+            Ok(Whose::Before) => {}
+            Ok(Whose::Ours) => undone.restored.push(name),
+            Ok(Whose::Foreign) => undone.foreign.push(format!("{name} was changed by somebody since, and is left so")),
+            Err(error) => undone.failed.push(format!("{name}: {error}")),
+        }
+    }
+    if let Err(error) = directories.sync() {
+        undone.failed.push(error.to_string());
+    }
+    for path in journal.directories.iter().rev() {
+        let removed = directories.of(path).and_then(|place| match place {
+            Some((parent, name)) => parent.remove_dir(name),
+            None => Ok(Removal::Absent),
+        });
+        if let Err(error) = removed {
+            undone.failed.push(format!("`{path}`: {error}"));
+        }
+    }
+    let dropped = read_parser_conf(host).and_then(|conf| drop_cached(host, &conf, &journal.cached));
+    if let Err(error) = dropped {
+        undone.failed.push(error.to_string());
+    }
+    undone
+}
+
+fn put_back(host: &Host, directories: &mut Directories<'_>, place: &PlaceChange) -> Result<Whose, Error> {
+    let whose = whose(host, place)?;
+    if let (Whose::Ours, Some((directory, name))) = (&whose, directories.of(&place.path)?) {
+        put(&directory, name, &place.before)?;
+    }
+    Ok(whose)
+}
+
+fn whose(host: &Host, place: &PlaceChange) -> Result<Whose, Error> {
+    let at = Path::new(POLICY_DIR).join(place.path.as_str());
+    let standing = standing_of(host.root.entry(&at, MAX_COMPARED)?, || host.root.kind(&at))?;
+    let same = |other: &Stands| match (&standing, other) {
+        // A file is known by its bytes: what changed its permission bits since did not write policy.
+        (Standing::File(text, _), Stands::File { sha256, .. }) => text.digest() == *sha256,
+        (standing, other) => standing.stands().is_some_and(|stands| stands == *other),
+    };
+    let before = place.before.stands();
+    Ok(if standing.stands().is_some_and(|stands| stands == before) {
+        Whose::Before
+    } else if same(&place.after) {
+        Whose::Ours
+    } else if same(&before) {
+        Whose::Before
+    } else {
+        Whose::Foreign
+    })
+}
+
+fn undo_kernel(journal: &Journal, host: &mut Host, undone: &mut Undone) {
+    let Some(kernel) = host.kernel.as_deref_mut().filter(|_| !journal.profiles.is_empty()) else { return };
+    let names = journal.profiles.iter().map(|change| change.name.clone()).collect();
+    let loaded = match kernel.observe(&names) {
+        Ok(state) => state.loaded,
+        Err(error) => {
+            undone.failed.push(format!("the profiles in the kernel: {error}"));
+            return;
+        }
+    };
+    let mut blobs = Vec::new();
+    let mut removed = Vec::new();
+    for change in &journal.profiles {
+        match whose_profile(change, loaded.get(&change.name)) {
+            Whose::Before => {}
+            Whose::Foreign => {
+                undone.foreign.push(format!("profile `{}` was loaded by somebody since, and is left so", change.name));
+            }
+            Whose::Ours => match &change.before {
+                None => removed.push(&change.name),
+                Some(saved) => match &saved.blob {
+                    Some(blob) => {
+                        blobs.push(blob.as_slice());
+                        undone.restored.push(format!("profile `{}`", change.name));
+                    }
+                    None => undone.failed.push(format!("profile `{}`: its compiled policy was not kept", change.name)),
+                },
+            },
+        }
+    }
+    if !blobs.is_empty() {
+        let sets = LoadSet::build(&blobs).map_err(|problems| format!("{problems:?}"));
+        let put_back = sets.and_then(|sets| {
+            sets.iter().try_for_each(|set| kernel.replace(set)).map_err(|failure| failure.to_string())
+        });
+        if let Err(why) = put_back {
+            undone.failed.push(format!("the profiles in the kernel: {why}"));
+        }
+    }
+    removed.sort_by_key(|name| std::cmp::Reverse(name.depth()));
+    for name in removed {
+        match kernel.remove(name) {
+            Ok(()) => undone.restored.push(format!("profile `{name}`")),
+            Err(failure) => undone.failed.push(format!("profile `{name}`: {failure}")),
+        }
+    }
+}
+
+fn whose_profile(change: &ProfileChange, loaded: Option<&Loaded>) -> Whose {
+    let is = |policy: &LoadedPolicy| {
+        loaded.is_some_and(|loaded| {
+            let hash = match (&loaded.hash, &policy.hash, &policy.computed) {
+                (Some(now), Some(then), _) => now.to_string() == *then,
+                (Some(now), None, Some(computed)) => now.is_of(computed),
+                _ => true,
+            };
+            hash && loaded.mode == mode_as_compiled(policy.mode)
+        })
+    };
+    let as_before = change.before.as_ref().map_or(loaded.is_none(), |saved| is(&saved.loaded));
+    let as_after = change.after.as_ref().map_or(loaded.is_none(), is);
+    if as_before {
+        Whose::Before
+    } else if as_after {
+        Whose::Ours
+    } else {
+        Whose::Foreign
+    }
+}
+
+/// Undoes an interrupted run, and removes what it left under temporary names.
+pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
+    let Some(journal) = read_journal(&host.host)? else {
+        sweep(&host.host)?;
+        return Ok(Recovery::Clean(None));
+    };
+    sweep(&host.host)?;
+    if is_complete(&journal, &host.host)? {
+        drop_journal(&host.host)?;
+        return Ok(Recovery::Clean(None));
+    }
+    let undone = undo(&journal, &mut host.host);
+    if !undone.failed.is_empty() {
+        return Ok(Recovery::Incomplete(undone.failed.into_iter().chain(undone.foreign).collect()));
+    }
+    drop_journal(&host.host)?;
+    Ok(Recovery::Clean(Some(Recovered { restored: undone.restored, left: undone.foreign })))
+}
+
+/// What [`recover`] would do to files.
+pub(super) fn pending(host: &Host) -> Result<Pending, Error> {
+    let Some(journal) = read_journal(host)? else { return Ok(Pending::default()) };
+    if is_complete(&journal, host)? {
+        return Ok(Pending::default());
+    }
+    let mut recovered = Recovered::default();
+    let mut places = BTreeMap::new();
+    for place in journal.places.iter().rev() {
+        match whose(host, place)? {
+            Whose::Before => {}
+            Whose::Ours => {
+                recovered.restored.push(format!("`{}`", place.path));
+                places.insert(place.path.clone(), place.before.clone());
+            }
+            Whose::Foreign => {
+                recovered.left.push(format!("`{}` was changed by somebody since, and is left so", place.path));
+            }
+        }
+    }
+    Ok(Pending { recovered: Some(recovered), assumed: Assumed { places } })
+}
+
+/// Whether the interrupted run had written its ledger, which it does last.
+fn is_complete(journal: &Journal, host: &Host) -> Result<bool, Error> {
+    let Some(after) = journal.ledger_after else { return Ok(false) };
+    let ledger = host.root.read(&Path::new(STATE_DIR).join(LEDGER), MAX_LEDGER)?;
+    Ok(ledger.is_some_and(|ledger| Digest::of(&ledger.bytes) == after))
+}
+
+fn sweep(host: &Host) -> Result<(), Error> {
+    for directory in [host.root.dir(Path::new(POLICY_DIR))?, host.root.existing_private_dir(Path::new(STATE_DIR))?] {
+        if let Some(directory) = directory {
+            directory.sweep_temporaries()?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! The walk and the schema accept the same documents, but for what [`BEYOND_SCHEMA`] names.
+
+use serde_json::{Map, Value, json};
+
+use super::{parse, schema};
+use crate::problem::ProblemCode;
+
+/// The rules that no schema can state, by the code of their problems. A document that breaks only these is one that
+/// the schema accepts.
+const BEYOND_SCHEMA: [(ProblemCode, &str); 3] = [
+    (ProblemCode::DuplicateKey, "validators see a JSON map, which has every key once"),
+    (ProblemCode::DuplicateFile, "a schema compares neither entries nor path prefixes"),
+    (ProblemCode::TooLarge, "a schema counts characters, not bytes"),
+];
+
+struct Judges {
+    validator: jsonschema::Validator,
+    accepted: usize,
+    refused: usize,
+}
+
+impl Judges {
+    fn new() -> Self {
+        let schema = schema();
+        jsonschema::meta::validate(&schema).unwrap();
+        Self { validator: jsonschema::draft202012::new(&schema).unwrap(), accepted: 0, refused: 0 }
+    }
+
+    #[track_caller]
+    fn agree_on(&mut self, document: &Value) {
+        let by_schema = self.validator.is_valid(document);
+        match parse(document.to_string().as_bytes()) {
+            Ok(_) => {
+                let errors: Vec<_> = self.validator.iter_errors(document).map(|error| error.to_string()).collect();
+                assert!(by_schema, "only the schema refuses {document}: {errors:?}");
+                self.accepted += 1;
+            }
+            Err(problems) => {
+                assert!(!problems.is_empty(), "{document} is refused without a reason");
+                let beyond = |code| BEYOND_SCHEMA.iter().any(|(known, _)| *known == code);
+                let expressible = problems.iter().any(|problem| !beyond(problem.code));
+                assert_eq!(!by_schema, expressible, "only the walk refuses {document}: {problems:#?}");
+                self.refused += 1;
+            }
+        }
+    }
+}
+
+/// Every field once at least.
+fn good() -> Value {
+    json!({
+        "version": 1,
+        "owner": "web-fleet",
+        "supersedes": ["old-fleet", "older"],
+        "prune": true,
+        "allow_empty": false,
+        "defaults": { "mode": "complain", "on_confined": "unload" },
+        "files": [
+            { "path": "tunables/home.d/site", "content": "@{HOMEDIRS}+=/srv/home/\n", "state": "present" },
+            { "path": "local/b", "content_base64": "L3Nydi93d3cvKiogciwK" },
+            { "path": "local/s", "source": "/srv/policy/s", "sha256": "0".repeat(64) },
+            { "path": "local/gone", "state": "absent" }
+        ],
+        "profiles": [
+            { "file": "c", "content": "profile c {}\n", "mode": "kill", "mode_scope": "all", "on_confined": "refuse" },
+            { "file": "b", "content_base64": "cHJvZmlsZSBiIHt9Cg==", "mode": "as_written", "state": "present" },
+            { "file": "s", "source": "/srv/policy/s", "sha256": "A".repeat(64), "mode": "disabled" },
+            { "file": "m", "mode": "enforce", "mode_scope": "enforce_and_complain", "if_missing": "skip" },
+            { "file": "gone", "state": "absent", "on_confined": "unload" }
+        ]
+    })
+}
+
+/// Values of every JSON type, and strings that are right in one field and wrong in another or nowhere.
+fn substitutes() -> Vec<Value> {
+    let words = "present absent refuse unload skip all enforce_and_complain enforce complain kill unconfined prompt \
+        default_allow disabled as_written Enforce /abs /abs/ /abs/.. /a/../b /.. /a..b // relative ../up .hidden a/.b a/b a//b \
+        a/b/ README a/README README/b READMES x~ a~/b x.orig x.orig.d a/x.rpmnew/b x.bak disable/x disabled/x \
+        force-complain/x cache/x cached.d/x local/cache QQ== QR== QQ=A QQA= QQB= QUI QUJD QUJD==== QU-_ = ==== owner@host:1/x";
+    let mut values = vec![
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(1),
+        json!(1.0),
+        json!(2),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!(["x"]),
+        json!([["x"]]),
+        json!({ "x": 1 }),
+        json!([{}]),
+        json!(""),
+        json!(" "),
+        json!("a b"),
+        json!("größe"),
+        json!("nul\0"),
+        json!("/nul\0/x"),
+        json!("line\nbreak"),
+        json!("a/line\nbreak"),
+        json!("c1\u{85}"),
+        json!("\u{feff}mark"),
+        json!("late\u{feff}mark"),
+        json!("QUJD\nQUJD"),
+        json!("0".repeat(63)),
+        json!("f".repeat(64)),
+        json!("g".repeat(64)),
+        json!("0".repeat(65)),
+        json!("o".repeat(128)),
+        json!("o".repeat(129)),
+        json!("f".repeat(255)),
+        json!("f".repeat(256)),
+        json!("/s".repeat(2047)),
+        json!("/s".repeat(2048)),
+    ];
+    values.extend(words.split_whitespace().map(|word| json!(word)));
+    values
+}
+
+/// The JSON pointers of `value` and of everything in it.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| pointers(value, &format!("{at}/{key}"), found)),
+        Value::Array(values) => {
+            values.iter().enumerate().for_each(|(index, value)| pointers(value, &format!("{at}/{index}"), found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn on_every_mutation_of_every_field() {
+    let mut judges = Judges::new();
+    let good = good();
+    judges.agree_on(&good);
+    assert_eq!(judges.accepted, 1, "the good document is good");
+    let mut places = Vec::new();
+    pointers(&good, "", &mut places);
+    for place in &places {
+        for substitute in substitutes() {
+            let mut document = good.clone();
+            *document.pointer_mut(place).unwrap() = substitute;
+            judges.agree_on(&document);
+        }
+        let Some((parent, name)) = place.rsplit_once('/') else { continue };
+        let mut document = good.clone();
+        match document.pointer_mut(parent).unwrap() {
+            Value::Object(fields) => drop(fields.remove(name)),
+            Value::Array(values) => drop(values.remove(name.parse().unwrap())),
+            _ => unreachable!("a parent holds something"),
+        }
+        judges.agree_on(&document);
+    }
+    for place in &places {
+        let mut document = good.clone();
+        let Some(Value::Object(fields)) = document.pointer_mut(place) else { continue };
+        fields.insert("unknown".to_owned(), json!(1));
+        judges.agree_on(&document);
+    }
+    assert!(judges.accepted > 500 && judges.refused > 3000, "{} and {}", judges.accepted, judges.refused);
+}
+
+#[test]
+fn on_every_set_of_fields() {
+    let mut judges = Judges::new();
+    let file = json!({
+        "path": "local/x", "content": "x", "content_base64": "QQ==", "source": "/x", "sha256": "0".repeat(64),
+        "state": ["present", "absent"]
+    });
+    let profile = json!({
+        "file": "x", "content": "x", "content_base64": "QQ==", "source": "/x", "sha256": "0".repeat(64),
+        "mode": "kill", "mode_scope": "all", "on_confined": "unload", "if_missing": "skip",
+        "state": ["present", "absent"]
+    });
+    for entry in sets_of_fields(&file) {
+        judges.agree_on(&json!({ "version": 1, "owner": "o", "files": [entry] }));
+    }
+    for entry in sets_of_fields(&profile) {
+        judges.agree_on(&json!({ "version": 1, "owner": "o", "profiles": [entry] }));
+    }
+    let root = json!({
+        "version": 1, "owner": "o", "prune": [true, false], "allow_empty": [true, false],
+        "files": [[], [{ "path": "local/x", "state": "absent" }]],
+        "profiles": [[], [{ "file": "x", "state": "absent" }]]
+    });
+    for document in sets_of_fields(&root) {
+        judges.agree_on(&document);
+    }
+    assert!(judges.accepted > 100, "{}", judges.accepted);
+}
+
+/// Every object that has or lacks each of the fields; a field that holds an array has each of its elements in turn.
+fn sets_of_fields(object: &Value) -> Vec<Value> {
+    let mut sets = vec![Map::new()];
+    for (key, value) in object.as_object().unwrap() {
+        let choices = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        let larger: Vec<_> = sets
+            .iter()
+            .flat_map(|set| choices.iter().map(move |choice| (set.clone(), choice.clone())))
+            .map(|(mut set, choice)| {
+                set.insert(key.clone(), choice);
+                set
+            })
+            .collect();
+        sets.extend(larger);
+    }
+    sets.into_iter().map(Value::Object).collect()
+}
+
+#[test]
+fn but_for_what_no_schema_can_state() {
+    let mut judges = Judges::new();
+    let wide = "ö".repeat(200);
+    let large = "ö".repeat(super::MAX_TEXT / 2 + 1);
+    for entries in [
+        json!({ "files": [{ "path": "a/b", "content": "" }, { "path": "a/b", "content": "" }] }),
+        json!({ "files": [{ "path": "a/b", "content": "" }, { "path": "a/b/c", "content": "" }] }),
+        json!({ "files": [{ "path": "a/b", "content": "" }], "profiles": [{ "file": "a", "content": "" }] }),
+        json!({ "profiles": [{ "file": "a", "content": "" }, { "file": "a", "state": "absent" }] }),
+        json!({ "profiles": [{ "file": "a", "content": large }] }),
+    ] {
+        let mut document = json!({ "version": 1, "owner": "o" });
+        document.as_object_mut().unwrap().extend(entries.as_object().unwrap().clone());
+        judges.agree_on(&document);
+    }
+    assert_eq!((judges.accepted, judges.refused), (0, 5));
+
+    // Names are limited in bytes, which the schema knows only as characters.
+    let document = json!({ "version": 1, "owner": "o", "profiles": [{ "file": wide, "content": "" }] });
+    assert!(judges.validator.is_valid(&document));
+    let problems = parse(document.to_string().as_bytes()).unwrap_err();
+    assert_eq!(problems[0].code, ProblemCode::BadValue);
+}
+
+#[test]
+fn every_field_of_the_schema_is_described_and_typed() {
+    let schema = schema();
+    let mut objects = vec![&schema];
+    objects.extend(schema["$defs"].as_object().unwrap().values());
+    let mut fields = 0;
+    for object in objects {
+        assert!(object["description"].is_string(), "{object}");
+        for (name, field) in object["properties"].as_object().into_iter().flatten() {
+            let typed = field["type"].is_string() || field["$ref"].is_string();
+            assert!(typed && field["description"].is_string(), "{name}: {field}");
+            fields += 1;
+        }
+    }
+    assert!(fields > 20, "{fields}");
+}
+
+#[test]
+fn the_kept_schema_is_what_the_types_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/document.v1.json");
+    let schema = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    #[expect(clippy::disallowed_methods, reason = "the developer asks for the rewriting by the environment")]
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        fs_err::write(path, &schema).unwrap();
+    }
+    let kept = fs_err::read_to_string(path).unwrap();
+    assert!(kept == schema, "schemas/document.v1.json differs from the types: run UPDATE_SCHEMAS=1 cargo test");
+}
+
+#[test]
+fn the_examples_are_good_documents() {
+    let mut judges = Judges::new();
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            judges.agree_on(&serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap());
+            names.push(path);
+        }
+    }
+    assert!(names.len() >= 3 && judges.accepted == names.len(), "{names:?}");
+}

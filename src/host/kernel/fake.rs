@@ -1,0 +1,346 @@
+//! A kernel for tests, which behaves as Linux 6.1 and 6.12 were measured to do.
+//!
+//! A [`FakeKernel`] is a handle: its clones are the same kernel, so that a test keeps one to look and to interfere
+//! while the code under test owns another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::*;
+use crate::policy::{self, KernelHash};
+
+#[derive(Clone)]
+pub(crate) struct FakeKernel(Arc<Mutex<State>>);
+
+struct State {
+    global_mode: Mode,
+    hash_algorithm: Option<HashAlgorithm>,
+    keeps_bytes: bool,
+    /// A namespace stays when its last profile is removed.
+    revisions: BTreeMap<Option<String>, u64>,
+    loaded: BTreeMap<ProfileName, Held>,
+    processes: Vec<Process>,
+    unconfined_by_removal: Vec<(u32, ProfileName)>,
+    effects: usize,
+    failure: Option<(usize, Errno)>,
+    refused: BTreeSet<ProfileName>,
+}
+
+struct Held {
+    mode: Mode,
+    hash: KernelHash,
+    blob: Vec<u8>,
+}
+
+impl FakeKernel {
+    /// A kernel that enforces, shows SHA-256, keeps the bytes, and has nothing loaded.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            global_mode: Mode::Enforce,
+            hash_algorithm: Some(HashAlgorithm::Sha256),
+            keeps_bytes: true,
+            revisions: [(None, 0)].into(),
+            loaded: BTreeMap::new(),
+            processes: Vec::new(),
+            unconfined_by_removal: Vec::new(),
+            effects: 0,
+            failure: None,
+            refused: BTreeSet::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// What `apparmor.mode=` on the kernel's command line does.
+    pub(crate) fn set_global_mode(&self, mode: Mode) {
+        self.state().global_mode = mode;
+    }
+
+    /// Another algorithm, or no hashes.
+    pub(crate) fn set_hash_algorithm(&self, algorithm: Option<HashAlgorithm>) {
+        self.state().hash_algorithm = algorithm;
+    }
+
+    /// What `apparmor.export_binary=0` does.
+    pub(crate) fn forget_bytes(&self) {
+        self.state().keeps_bytes = false;
+    }
+
+    /// Somebody else loads a blob. Not counted as an effect.
+    pub(crate) fn load(&self, blob: &[u8]) {
+        let sets = LoadSet::build(&[blob]).unwrap();
+        sets.iter().for_each(|set| self.state().replace(set).unwrap());
+    }
+
+    /// Somebody else removes a profile. Not counted as an effect.
+    pub(crate) fn unload(&self, name: &ProfileName) {
+        self.state().remove(name).unwrap();
+    }
+
+    /// A process starts; it is confined if the profile is loaded.
+    pub(crate) fn start(&self, pid: u32, executable: &str, profile: &ProfileName) {
+        let mut state = self.state();
+        let profiles = state.loaded.contains_key(profile).then(|| profile.clone()).into_iter().collect();
+        state.processes.push(Process { pid, executable: Some(executable.into()), unit: None, profiles });
+        state.processes.sort_by_key(|process| process.pid);
+    }
+
+    /// A process ends.
+    pub(crate) fn end(&self, pid: u32) {
+        self.state().processes.retain(|process| process.pid != pid);
+    }
+
+    /// The `nth` effect from now on fails with `errno`; the next is the first.
+    pub(crate) fn fail_at(&self, nth: usize, errno: Errno) {
+        let mut state = self.state();
+        state.failure = Some((state.effects + nth, errno));
+    }
+
+    /// Every set that holds a profile of this name is refused with EPROTO.
+    pub(crate) fn refuse(&self, name: &ProfileName) {
+        self.state().refused.insert(name.clone());
+    }
+
+    /// How many replaces and removes were attempted.
+    pub(crate) fn effects(&self) -> usize {
+        self.state().effects
+    }
+
+    /// The names and modes of everything that is loaded.
+    pub(crate) fn modes(&self) -> BTreeMap<String, Mode> {
+        self.state().loaded.iter().map(|(name, held)| (name.to_string(), held.mode)).collect()
+    }
+
+    /// The compiled bytes that a profile runs from.
+    pub(crate) fn blob(&self, name: &ProfileName) -> Option<Vec<u8>> {
+        self.state().loaded.get(name).map(|held| held.blob.clone())
+    }
+
+    /// The processes that removals took confinement from, and what they ran under.
+    pub(crate) fn unconfined_by_removal(&self) -> Vec<(u32, ProfileName)> {
+        self.state().unconfined_by_removal.clone()
+    }
+}
+
+impl State {
+    /// Counts an effect and fails if it is the one that a test chose.
+    fn begin_effect(&mut self) -> Result<(), Errno> {
+        self.effects += 1;
+        match self.failure {
+            Some((nth, errno)) if nth == self.effects => Err(errno),
+            _ => Ok(()),
+        }
+    }
+
+    fn replace(&mut self, set: &LoadSet) -> Result<(), Errno> {
+        let profiles = policy::profiles(set.bytes()).map_err(|_| Errno::EPROTO)?;
+        if profiles.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let namespace = set.namespace().map(str::to_owned);
+        let mut names = BTreeSet::new();
+        for profile in &profiles {
+            assert_eq!(profile.name.namespace, namespace, "the kernel would load it into the set's namespace");
+            assert!(names.insert(&profile.name), "the kernel crashes: `{}` is in the set twice", profile.name);
+            if self.refused.contains(&profile.name) {
+                return Err(Errno::EPROTO);
+            }
+            if let Some((parent, _)) = profile.name.name.rsplit_once("//") {
+                let parent = ProfileName { namespace: namespace.clone(), name: parent.to_owned() };
+                if !names.contains(&parent) && !self.loaded.contains_key(&parent) {
+                    return Err(Errno::ENOENT);
+                }
+            }
+        }
+        *self.revisions.entry(namespace).or_default() += 1;
+        for profile in profiles {
+            let blob = profile.cut(set.bytes()).unwrap();
+            self.loaded.insert(profile.name, Held { mode: profile.mode, hash: profile.hash, blob });
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &ProfileName) -> Result<(), Errno> {
+        if !self.loaded.contains_key(name) {
+            return Err(Errno::ENOENT);
+        }
+        *self.revisions.entry(name.namespace.clone()).or_default() += 1;
+        self.loaded.retain(|loaded, _| !is_within(loaded, name));
+        for process in &mut self.processes {
+            let (gone, kept) = process.profiles.drain(..).partition(|own| is_within(own, name));
+            process.profiles = kept;
+            self.unconfined_by_removal.extend(gone.into_iter().map(|own: ProfileName| (process.pid, own)));
+        }
+        Ok(())
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn observe(&self, ours: &BTreeSet<ProfileName>) -> Result<KernelState, Error> {
+        let state = self.state();
+        let shown = |name: &ProfileName, held: &Held| {
+            let hash = state.hash_algorithm.filter(|_| ours.contains(name)).map(|algorithm| held.hash.shown(algorithm));
+            (name.clone(), Loaded { mode: held.mode, hash })
+        };
+        let below = state.revisions.iter().filter_map(|(namespace, revision)| Some((namespace.clone()?, *revision)));
+        Ok(KernelState {
+            global_mode: state.global_mode,
+            hash_algorithm: state.hash_algorithm,
+            revision: state.revisions[&None],
+            namespace_revisions: below.collect(),
+            loaded: state.loaded.iter().map(|(name, held)| shown(name, held)).collect(),
+        })
+    }
+
+    fn saved(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<SavedProfile>, Error> {
+        let state = self.state();
+        let loaded = names.iter().filter_map(|name| Some((name, state.loaded.get(name)?)));
+        let blob = |held: &Held| state.keeps_bytes.then(|| held.blob.clone());
+        Ok(loaded.map(|(name, held)| SavedProfile { name: name.clone(), blob: blob(held) }).collect())
+    }
+
+    fn replace(&mut self, set: &LoadSet) -> Result<(), KernelFailure> {
+        let mut state = self.state();
+        let done = state.begin_effect().and_then(|()| state.replace(set));
+        done.map_err(|errno| KernelFailure { act: Act::replace(set), cause: Cause::Refused(errno) })
+    }
+
+    fn remove(&mut self, name: &ProfileName) -> Result<(), KernelFailure> {
+        let mut state = self.state();
+        let done = state.begin_effect().and_then(|()| state.remove(name));
+        done.map_err(|errno| KernelFailure { act: Act::Remove(name.clone()), cause: Cause::Refused(errno) })
+    }
+
+    fn processes(&self) -> Result<Vec<Process>, Error> {
+        Ok(self.state().processes.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::sample;
+
+    fn name(text: &str) -> ProfileName {
+        ProfileName::new(text)
+    }
+
+    fn set(blobs: &[Vec<u8>]) -> LoadSet {
+        let [set] = &LoadSet::build(blobs).unwrap()[..] else { panic!("one namespace") };
+        set.clone()
+    }
+
+    fn sample(name: &str, mode: Mode) -> Vec<u8> {
+        sample::blob(name, mode, "")
+    }
+
+    fn errno(done: Result<(), KernelFailure>) -> Option<Errno> {
+        match done.err()?.cause {
+            Cause::Refused(errno) => Some(errno),
+            Cause::Short { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_set_is_loaded_whole_or_not_at_all() {
+        let mut kernel = FakeKernel::new();
+        kernel.refuse(&name("bad"));
+        let mixed = set(&[sample("a", Mode::Enforce), sample("bad", Mode::Enforce)]);
+        assert_eq!(errno(kernel.replace(&mixed)), Some(Errno::EPROTO));
+        assert!(kernel.modes().is_empty());
+        let orphan = set(&[sample("a", Mode::Enforce), sample("b//c", Mode::Enforce)]);
+        assert_eq!(errno(kernel.replace(&orphan)), Some(Errno::ENOENT));
+        assert_eq!(kernel.observe(&BTreeSet::new()).unwrap().revision, 0);
+        kernel.replace(&set(&[sample("a", Mode::Kill), sample("b", Mode::Complain)])).unwrap();
+        assert_eq!(kernel.modes(), [("a".to_owned(), Mode::Kill), ("b".to_owned(), Mode::Complain)].into());
+        assert_eq!(kernel.observe(&BTreeSet::new()).unwrap().revision, 1);
+        assert_eq!(kernel.effects(), 3);
+    }
+
+    #[test]
+    fn children_stay_on_replace_and_go_on_remove() {
+        let mut kernel = FakeKernel::new();
+        kernel.load(&[sample("a", Mode::Enforce), sample("a//b", Mode::Enforce), sample("ab", Mode::Enforce)].concat());
+        kernel.replace(&set(&[sample("a", Mode::Complain)])).unwrap();
+        assert_eq!(kernel.modes()["a//b"], Mode::Enforce);
+        kernel.remove(&name("a")).unwrap();
+        assert_eq!(kernel.modes().into_keys().collect::<Vec<_>>(), ["ab"]);
+        assert_eq!(errno(kernel.remove(&name("a"))), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn processes_follow_a_replace_and_lose_confinement_on_removal_for_good() {
+        let mut kernel = FakeKernel::new();
+        kernel.start(1, "/bin/early", &name("a"));
+        kernel.load(&[sample("a", Mode::Enforce), sample("a//hat", Mode::Enforce)].concat());
+        kernel.start(2, "/bin/a", &name("a//hat"));
+        let confined = |kernel: &FakeKernel| {
+            let processes = kernel.confined(&[name("a")].into()).unwrap();
+            processes.into_iter().map(|process| process.pid).collect::<Vec<_>>()
+        };
+        kernel.replace(&set(&[sample("a", Mode::Complain)])).unwrap();
+        assert_eq!(confined(&kernel), [2]);
+        kernel.unload(&name("a"));
+        kernel.load(&sample("a", Mode::Enforce));
+        assert!(confined(&kernel).is_empty());
+        assert_eq!(kernel.unconfined_by_removal(), [(2, name("a//hat"))]);
+        kernel.end(1);
+        assert_eq!(kernel.processes().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_chosen_effect_fails_and_changes_nothing() {
+        let mut kernel = FakeKernel::new();
+        let test = kernel.clone();
+        let a = set(&[sample("a", Mode::Enforce)]);
+        kernel.replace(&a).unwrap();
+        test.fail_at(2, Errno::ENOMEM);
+        kernel.replace(&a).unwrap();
+        assert_eq!(errno(kernel.remove(&name("a"))), Some(Errno::ENOMEM));
+        assert!(test.modes().contains_key("a"));
+        kernel.remove(&name("a")).unwrap();
+        assert_eq!(test.effects(), 4);
+    }
+
+    #[test]
+    fn the_old_bytes_load_again() {
+        let mut kernel = FakeKernel::new();
+        let ours: BTreeSet<_> = [name("a"), name("absent")].into();
+        kernel.load(&[sample("foreign", Mode::Enforce), sample::blob("a", Mode::Kill, "old")].concat());
+        let before = kernel.observe(&ours).unwrap();
+        let [saved] = &kernel.saved(&ours).unwrap()[..] else { panic!("only what is loaded is saved") };
+        kernel.replace(&set(&[sample::blob("a", Mode::Enforce, "new")])).unwrap();
+        assert_ne!(kernel.observe(&ours).unwrap().loaded, before.loaded);
+        kernel.replace(&set(&[saved.blob.clone().unwrap()])).unwrap();
+        assert_eq!(kernel.observe(&ours).unwrap().loaded, before.loaded);
+        assert_eq!(kernel.blob(&name("a")), saved.blob);
+        kernel.forget_bytes();
+        assert_eq!(kernel.saved(&ours).unwrap()[0].blob, None);
+    }
+
+    #[test]
+    fn hashes_are_shown_for_ours_as_the_kernel_is_built() {
+        let kernel = FakeKernel::new();
+        kernel.load(&[sample("a", Mode::Enforce), sample("foreign", Mode::Enforce)].concat());
+        let a = policy::profiles(&sample("a", Mode::Enforce)).unwrap()[0].hash;
+        for algorithm in [Some(HashAlgorithm::Sha1), Some(HashAlgorithm::Sha256), None] {
+            kernel.set_hash_algorithm(algorithm);
+            let state = kernel.observe(&[name("a")].into()).unwrap();
+            assert_eq!(state.loaded[&name("a")].hash, algorithm.map(|algorithm| a.shown(algorithm)));
+            assert_eq!(state.loaded[&name("foreign")].hash, None);
+        }
+        kernel.set_global_mode(Mode::Complain);
+        assert_eq!(kernel.observe(&BTreeSet::new()).unwrap().global_mode, Mode::Complain);
+    }
+
+    #[test]
+    fn namespaces_count_for_themselves() {
+        let kernel = FakeKernel::new();
+        kernel.load(&sample::blob_in(Some("n"), "a", Mode::Enforce, ""));
+        kernel.unload(&ProfileName { namespace: Some("n".to_owned()), name: "a".to_owned() });
+        let state = kernel.observe(&BTreeSet::new()).unwrap();
+        assert_eq!((state.revision, state.namespace_revisions), (0, [("n".to_owned(), 2)].into()));
+    }
+}

@@ -1,0 +1,159 @@
+//! Atomic replacement: a file is written whole under a temporary name beside its place, flushed, then renamed.
+//!
+//! The temporary name starts with `.`: apparmor_parser reads every other name that it finds in a policy directory, and
+//! would compile half a file.
+//!
+//! **Invariant:** under a file's own name stands the old file or the new one, whole, with its final mode and owner.
+//!
+//! **Invariant:** a [`Temporary`] that is not renamed is removed when it is dropped; what a killed run leaves has a name
+//! that [`Dir::sweep_temporaries`] knows.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
+use std::io::Write;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, renameat};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
+
+use crate::error::Error;
+use crate::host::dir::Dir;
+use crate::host::root::{failed, open_at};
+use crate::ledger::Attributes;
+
+const PREFIX: &str = ".aa-converge-";
+const SUFFIX: &str = ".tmp";
+
+/// How many names are tried: each is taken with a chance of 1 in 2⁶⁴, unless somebody is at work.
+const ATTEMPTS: u32 = 8;
+
+/// Sixteen hexadecimal digits that nobody can foresee: the standard library seeds its hash maps from the system.
+pub(super) fn random_digits() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Says whether a name is one that a temporary file of ours has.
+pub(super) fn is_temporary(name: &OsStr) -> bool {
+    name.to_str()
+        .and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX))
+        .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Calls `make` with new names until one is free.
+pub(super) fn under_new_name<T>(
+    name: impl Fn() -> String,
+    mut make: impl FnMut(&Path) -> nix::Result<T>,
+) -> nix::Result<(String, T)> {
+    for _ in 0..ATTEMPTS {
+        let name = name();
+        match make(Path::new(&name)) {
+            Err(Errno::EEXIST) => {}
+            made => return made.map(|made| (name, made)),
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+fn temporary_name() -> String {
+    format!("{PREFIX}{}{SUFFIX}", random_digits())
+}
+
+/// A file or link under a temporary name, complete and flushed; removed when dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Temporary {
+    dir: Dir,
+    /// `None` once it is renamed.
+    name: Option<String>,
+}
+
+impl Temporary {
+    /// Gives it its place in the same directory, atomically replacing a file or link that stands there. The directory is
+    /// not flushed: the caller does that once for all ([`Dir::sync`]).
+    ///
+    /// # Errors
+    /// A directory stands there, or it cannot be renamed; it is removed then.
+    pub fn rename_to(mut self, name: impl AsRef<OsStr>) -> Result<(), Error> {
+        let place = self.dir.component(name.as_ref())?;
+        if let Some(temporary) = &self.name {
+            renameat(self.dir.fd(), temporary.as_str(), self.dir.fd(), place)
+                .map_err(failed("replace", self.dir.shown_at(place)))?;
+        }
+        self.name = None;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // A failure has no one to go to; the next run that recovers sweeps what stays.
+            let _ = unlinkat(self.dir.fd(), name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// A temporary file that is open and still empty, so that what can fail about its place fails early.
+#[derive(Debug)]
+#[must_use]
+pub struct Draft {
+    file: File,
+    temporary: Temporary,
+}
+
+impl Draft {
+    /// Writes all of it, gives it its attributes and flushes it.
+    ///
+    /// # Errors
+    /// The disk is full, the owner cannot be changed, …; it is removed then.
+    pub fn write(mut self, bytes: &[u8], attributes: Attributes) -> Result<Temporary, Error> {
+        let at = self.temporary.dir.shown();
+        self.file.write_all(bytes).map_err(failed("write a temporary file in", at))?;
+        // The owner comes first: chown(2) clears set-user-id bits.
+        fchown(&self.file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))
+            .map_err(failed("set the owner of a temporary file in", at))?;
+        fchmod(&self.file, Mode::from_bits_truncate(attributes.mode))
+            .map_err(failed("set the mode of a temporary file in", at))?;
+        fsync(&self.file).map_err(failed("flush a temporary file in", at))?;
+        Ok(self.temporary)
+    }
+}
+
+impl Dir {
+    /// Creates an empty temporary file, of mode 0600 until it is written.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn create_temporary(&self) -> Result<Draft, Error> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let (name, fd) =
+            under_new_name(temporary_name, |name| open_at(self.fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR))
+                .map_err(failed("create a temporary file in", self.shown()))?;
+        Ok(Draft { file: fd.into(), temporary: Temporary { dir: self.clone(), name: Some(name) } })
+    }
+
+    /// Writes a temporary file: whole, with these attributes, flushed.
+    ///
+    /// # Errors
+    /// As for [`Dir::create_temporary`] and [`Draft::write`].
+    pub fn write_temporary(&self, bytes: &[u8], attributes: Attributes) -> Result<Temporary, Error> {
+        self.create_temporary()?.write(bytes, attributes)
+    }
+
+    /// Makes a symbolic link under a temporary name.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn link_temporary(&self, target: &Path) -> Result<Temporary, Error> {
+        let (name, ()) = under_new_name(temporary_name, |name| symlinkat(target, self.fd(), name))
+            .map_err(failed("create a temporary link in", self.shown()))?;
+        Ok(Temporary { dir: self.clone(), name: Some(name) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests prepare and inspect real directories beside the code under test"
+)]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+use tempfile::tempdir;
+
+use super::*;
+use crate::host::root::Entry;
+
+const LIMIT: u64 = 1 << 20;
+
+#[test]
+fn a_file_is_replaced_whole_with_its_attributes() {
+    let scratch = tempdir().unwrap();
+    let dir = Dir::open(scratch.path()).unwrap();
+    fs::write(scratch.path().join("x"), "old text, which is longer").unwrap();
+    let attributes = Attributes { mode: 0o4751, ..Attributes::ours(0) };
+    let temporary = dir.write_temporary(b"new", attributes).unwrap();
+    assert_eq!(dir.list().unwrap().len(), 2);
+    assert_eq!(fs::read(scratch.path().join("x")).unwrap(), b"old text, which is longer");
+    temporary.rename_to("x").unwrap();
+    dir.sync().unwrap();
+    let file = dir.read("x", LIMIT).unwrap().unwrap();
+    assert_eq!((file.bytes.as_slice(), file.attributes), (b"new".as_slice(), attributes));
+    assert_eq!(dir.list().unwrap().len(), 1);
+}
+
+#[test]
+fn the_owner_is_set_by_those_who_may() {
+    let scratch = tempdir().unwrap();
+    let dir = Dir::open(scratch.path()).unwrap();
+    let wanted = Attributes { mode: 0o640, uid: 12, gid: 34 };
+    match dir.write_temporary(b"", wanted) {
+        Ok(temporary) => {
+            temporary.rename_to("x").unwrap();
+            assert_eq!(dir.read("x", LIMIT).unwrap().unwrap().attributes, wanted);
+        }
+        Err(error) => {
+            assert!(!nix::unistd::geteuid().is_root());
+            assert!(error.to_string().starts_with("cannot set the owner of a temporary file in "), "{error}");
+            assert!(dir.list().unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_draft_is_private_until_it_is_written() {
+    let scratch = tempdir().unwrap();
+    let dir = Dir::open(scratch.path()).unwrap();
+    let draft = dir.create_temporary().unwrap();
+    let name = &dir.list().unwrap()[0].name;
+    assert!(is_temporary(name), "{name:?}");
+    assert_eq!(fs::metadata(scratch.path().join(name)).unwrap().mode() & 0o7777, 0o600);
+    drop(draft);
+    assert!(dir.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_link_at_the_place_is_replaced_not_followed() {
+    let scratch = tempdir().unwrap();
+    let dir = Dir::open(scratch.path()).unwrap();
+    fs::write(scratch.path().join("victim"), "victim").unwrap();
+    symlink("victim", scratch.path().join("x")).unwrap();
+    dir.write_temporary(b"new", Attributes::ours(0o644)).unwrap().rename_to("x").unwrap();
+    assert!(matches!(dir.entry("x", LIMIT).unwrap(), Entry::File(_)));
+    assert_eq!(fs::read(scratch.path().join("victim")).unwrap(), b"victim");
+    dir.link_temporary(Path::new("../victim")).unwrap().rename_to("x").unwrap();
+    assert_eq!(dir.entry("x", LIMIT).unwrap(), Entry::Link { target: "../victim".into() });
+}
+
+#[test]
+fn what_is_not_renamed_leaves_no_trace() {
+    let scratch = tempdir().unwrap();
+    let dir = Dir::open(scratch.path()).unwrap();
+    drop(dir.write_temporary(b"text", Attributes::ours(0o644)).unwrap());
+    drop(dir.link_temporary(Path::new("target")).unwrap());
+    assert!(dir.list().unwrap().is_empty());
+    let _taken = dir.make_dir("taken", 0o755).unwrap();
+    let error = dir.write_temporary(b"text", Attributes::ours(0o644)).unwrap().rename_to("taken").unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot replace {}/taken: ", scratch.path().display())), "{error}");
+    assert_eq!(dir.list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_reader_sees_the_old_text_or_the_new_one() {
+    let scratch = tempdir().unwrap();
+    let dir = Dir::open(scratch.path()).unwrap();
+    let texts = ["a".repeat(40_000), "b".repeat(90_000)];
+    dir.write_temporary(texts[0].as_bytes(), Attributes::ours(0o644)).unwrap().rename_to("x").unwrap();
+    let replace = |round: usize| {
+        dir.write_temporary(texts[round % 2].as_bytes(), Attributes::ours(0o644)).unwrap().rename_to("x").unwrap();
+    };
+    std::thread::scope(|scope| {
+        let replacing = scope.spawn(|| (0..50).for_each(replace));
+        while !replacing.is_finished() {
+            let seen = dir.read("x", LIMIT).unwrap().unwrap().bytes;
+            assert!(texts.iter().any(|text| text.as_bytes() == seen));
+        }
+    });
+}
+
+#[test]
+fn names_that_are_taken_are_tried_a_few_times() {
+    let mut tries = 0;
+    let made = under_new_name(
+        || "x".to_owned(),
+        |_| {
+            tries += 1;
+            if tries < 3 { Err(Errno::EEXIST) } else { Ok(tries) }
+        },
+    );
+    assert_eq!(made, Ok(("x".to_owned(), 3)));
+    assert_eq!(under_new_name(|| "x".to_owned(), |_| Err::<(), _>(Errno::EEXIST)), Err(Errno::EEXIST));
+    assert_ne!(random_digits(), random_digits());
+}

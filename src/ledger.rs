@@ -1,0 +1,325 @@
+//! The ledger: what this program wrote on a host, for whom, what stood there before, and what it compiled from what.
+//!
+//! **Invariant:** a ledger that was read passed every check of its types, so no path in it leads out of the policy
+//! directory; one of a newer format is refused and never rewritten.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::KernelHash;
+use crate::profile::{Digest, FileName, Mode, Owner, PolicyPath, ProfileName};
+use crate::tree::Input;
+
+/// The format that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// Everything that is remembered between runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// What is held, by place.
+    pub held: BTreeMap<PolicyPath, Held>,
+    /// What was compiled, by the profile's file: ours, and others' that depend on an include of ours.
+    pub compiled: BTreeMap<FileName, Compiled>,
+    /// The inputs that [`Compiled::inputs`] points into.
+    inputs: Vec<Input>,
+    /// The toolchains that [`Compiled::toolchain`] points into.
+    toolchains: Vec<Toolchain>,
+}
+
+/// A place that an owner holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Who holds it.
+    pub owner: Owner,
+    /// What this program left there.
+    pub stands: Stands,
+    /// What to do with it when the owner gives it up.
+    pub original: Original,
+}
+
+/// What stands at a place, without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stands {
+    /// Nothing.
+    Absent,
+    /// A regular file.
+    File {
+        /// Its content.
+        sha256: Digest,
+        /// Its permission bits and owner.
+        attributes: Attributes,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it points.
+        target: String,
+    },
+}
+
+/// A file's permission bits and owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attributes {
+    /// Permission bits, 0 to 0o7777.
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+}
+
+/// What a place goes back to when its owner gives it up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Original {
+    /// There was nothing: what was written is removed.
+    Nothing,
+    /// It was never written to: it stays.
+    Untouched,
+    /// This stood there; a file's bytes are kept in the directory of adopted files.
+    Kept(Stands),
+}
+
+/// What compiling one file gave, and everything that the result depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compiled {
+    /// The text.
+    pub text: Digest,
+    /// Whether a link forced complain mode.
+    pub forced_complain: bool,
+    toolchain: u32,
+    inputs: Vec<u32>,
+    /// What the compiled policy holds.
+    pub profiles: Vec<Recorded>,
+}
+
+/// One profile, hat or child of compiled policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// Its full name.
+    pub name: ProfileName,
+    /// Its mode.
+    pub mode: Mode,
+    /// The hash that the kernel shows for it.
+    pub hash: KernelHash,
+}
+
+/// What turned text into compiled policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Toolchain {
+    /// SHA-256 of the parser's program file.
+    pub parser: Digest,
+    /// The version that the parser calls itself.
+    pub version: String,
+    /// SHA-256 over parser.conf and the policy features that it names.
+    pub conf: Digest,
+    /// SHA-256 of the kernel features that are compiled for.
+    pub features: Digest,
+}
+
+/// Why a ledger or journal cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Written by a newer version of this program.
+    #[error("it has format {0}, which this version of aa-converge does not know")]
+    Newer(u64),
+    /// Not what this program writes.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format: u64,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    ledger: &'a Ledger,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    format: u32,
+    ledger: Ledger,
+}
+
+impl Ledger {
+    /// Reads a ledger's bytes.
+    ///
+    /// # Errors
+    /// A newer format, or anything that this program does not write.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+        let damaged = |why: String| Unusable::Damaged(why);
+        let ledger = match serde_json::from_slice::<Read>(bytes) {
+            Ok(read) if read.format == FORMAT => read.ledger,
+            Ok(read) => return Err(wrong_format(u64::from(read.format))),
+            Err(error) => {
+                check_format(bytes, FORMAT)?;
+                return Err(damaged(error.to_string()));
+            }
+        };
+        for (file, record) in &ledger.compiled {
+            let known = record.inputs.iter().all(|id| (*id as usize) < ledger.inputs.len())
+                && (record.toolchain as usize) < ledger.toolchains.len();
+            if !known {
+                return Err(damaged(format!("the record of `{file}` points outside of its tables")));
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// The ledger's bytes, without inputs and toolchains that no record uses any more.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut compact = Ledger { held: self.held.clone(), ..Ledger::default() };
+        let mut inputs = Interner::default();
+        let mut toolchains = Interner::default();
+        for (file, record) in &self.compiled {
+            let mut record = record.clone();
+            record.toolchain = toolchains.intern(&self.toolchains[record.toolchain as usize]);
+            record.inputs = record.inputs.iter().map(|id| inputs.intern(&self.inputs[*id as usize])).collect();
+            record.inputs.sort_unstable();
+            compact.compiled.insert(file.clone(), record);
+        }
+        compact.inputs = inputs.values;
+        compact.toolchains = toolchains.values;
+        // Maps with checked strings for keys, numbers and enums: nothing in a ledger can fail to become JSON.
+        let mut bytes = serde_json::to_vec(&Written { format: FORMAT, ledger: &compact }).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// What `record` depends on.
+    pub fn inputs<'a>(&'a self, record: &'a Compiled) -> impl Iterator<Item = &'a Input> {
+        record.inputs.iter().map(|id| &self.inputs[*id as usize])
+    }
+
+    /// The version of a parser that something was compiled with.
+    #[must_use]
+    pub fn version_of(&self, parser: &Digest) -> Option<String> {
+        self.toolchains.iter().find(|toolchain| toolchain.parser == *parser).map(|toolchain| toolchain.version.clone())
+    }
+
+    /// What `record` was compiled with.
+    #[must_use]
+    pub fn toolchain(&self, record: &Compiled) -> &Toolchain {
+        &self.toolchains[record.toolchain as usize]
+    }
+
+    /// Every input of every record, with the number that [`Compiled::input_numbers`] uses for it.
+    #[must_use]
+    pub fn input_numbers(&self) -> HashMap<&Input, u32> {
+        self.inputs.iter().zip(0..).collect()
+    }
+}
+
+impl Compiled {
+    /// The numbers of the record's inputs, ascending.
+    #[must_use]
+    pub fn input_numbers(&self) -> &[u32] {
+        &self.inputs
+    }
+}
+
+/// Adds records to a ledger, with inputs and toolchains that many records share stored once.
+#[derive(Debug)]
+pub struct Recorder {
+    ledger: Ledger,
+    inputs: Interner<Input>,
+    toolchains: Interner<Toolchain>,
+}
+
+impl Recorder {
+    /// Continues `ledger`.
+    #[must_use]
+    pub fn new(mut ledger: Ledger) -> Self {
+        let inputs = Interner::from(std::mem::take(&mut ledger.inputs));
+        let toolchains = Interner::from(std::mem::take(&mut ledger.toolchains));
+        Self { ledger, inputs, toolchains }
+    }
+
+    /// Records what compiling `file` gave.
+    pub fn record(
+        &mut self,
+        file: &FileName,
+        text: Digest,
+        forced_complain: bool,
+        toolchain: &Toolchain,
+        inputs: &[Input],
+        profiles: Vec<Recorded>,
+    ) {
+        let mut numbers: Vec<u32> = inputs.iter().map(|input| self.inputs.intern(input)).collect();
+        numbers.sort_unstable();
+        let toolchain = self.toolchains.intern(toolchain);
+        let record = Compiled { text, forced_complain, toolchain, inputs: numbers, profiles };
+        self.ledger.compiled.insert(file.clone(), record);
+    }
+
+    /// Forgets what compiling `file` gave.
+    pub fn forget(&mut self, file: &FileName) {
+        self.ledger.compiled.remove(file);
+    }
+
+    /// The ledger with everything recorded.
+    #[must_use]
+    pub fn finish(mut self) -> Ledger {
+        self.ledger.inputs = self.inputs.values;
+        self.ledger.toolchains = self.toolchains.values;
+        self.ledger
+    }
+}
+
+#[derive(Debug)]
+struct Interner<T> {
+    values: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> From<Vec<T>> for Interner<T> {
+    fn from(values: Vec<T>) -> Self {
+        let numbers = values.iter().cloned().zip(0..).collect();
+        Self { values, numbers }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interner<T> {
+    fn intern(&mut self, value: &T) -> u32 {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        let number = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        self.values.push(value.clone());
+        self.numbers.insert(value.clone(), number);
+        number
+    }
+}
+
+/// Tells what a newer version wrote from what is damaged.
+pub(crate) fn check_format(bytes: &[u8], known: u32) -> Result<(), Unusable> {
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    if head.format == u64::from(known) { Ok(()) } else { Err(wrong_format(head.format)) }
+}
+
+fn wrong_format(format: u64) -> Unusable {
+    if format > u64::from(FORMAT) {
+        Unusable::Newer(format)
+    } else {
+        Unusable::Damaged(format!("its format is {format}"))
+    }
+}

@@ -1,0 +1,478 @@
+//! Reads everything that a plan is made from, once; changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::document::{Content, Desired, ProfileWant, Prune};
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::dir::Dir;
+use crate::host::parser::{ParserConf, newest_abi};
+use crate::host::root::{Entry, Kind, Root};
+use crate::journal::Journal;
+use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
+use crate::plan::{Observed, Standing, Target};
+use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, is_skipped_by_parser};
+use crate::syntax::IncludeKind;
+use crate::tree::{Node, Text, Tree, candidates};
+
+/// The policy directory, below the root.
+pub const POLICY_DIR: &str = "/etc/apparmor.d";
+/// The parser's configuration, below the root.
+pub const PARSER_CONF: &str = "/etc/apparmor/parser.conf";
+/// Where this program keeps what it remembers, below the root.
+pub const STATE_DIR: &str = "/var/lib/aa-converge";
+/// The ledger's name in [`STATE_DIR`].
+pub const LEDGER: &str = "state.json";
+/// The directory of journals in [`STATE_DIR`].
+pub const JOURNAL_DIR: &str = "journal";
+/// The journal's name in [`JOURNAL_DIR`].
+pub const JOURNAL: &str = "undo";
+/// The directory of adopted files in [`STATE_DIR`]; each is named by the SHA-256 of its bytes.
+pub const ADOPTED_DIR: &str = "adopted";
+
+/// The largest policy file that is read, in bytes. The largest that any distribution ships has 0.1 MiB.
+const MAX_POLICY_FILE: u64 = 16 << 20;
+/// The largest ledger that is read, in bytes: about 100,000 profiles.
+const MAX_LEDGER: u64 = 512 << 20;
+/// The largest journal that is read, in bytes: the compiled policy of a whole system takes about 100 MiB.
+const MAX_JOURNAL: u64 = 4 << 30;
+/// The largest parser.conf or list of features that is read, in bytes.
+const MAX_CONF: u64 = 4 << 20;
+
+/// Places as they will be when an interrupted run is undone, for a run that must not undo it (`--check`).
+#[derive(Debug, Default)]
+pub struct Assumed {
+    /// The places and what will stand there.
+    pub places: BTreeMap<PolicyPath, Target>,
+}
+
+/// Reads the host.
+///
+/// # Errors
+/// Something that is needed cannot be read, or cannot be trusted.
+pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Observed, Error> {
+    let Some(policy) = host.root.dir(Path::new(POLICY_DIR))? else {
+        return Err(Error::File {
+            act: "open the policy directory",
+            path: host.root.shown(Path::new(POLICY_DIR)),
+            source: std::io::ErrorKind::NotFound.into(),
+        });
+    };
+    let ledger = read_ledger(host)?;
+    let conf = read_conf(host)?;
+    let features = read_features(host, &conf)?;
+    let toolchain = Toolchain {
+        parser: host.parser.identity()?,
+        version: String::new(),
+        conf: conf.digest,
+        features: features.digest(),
+    };
+
+    let mut reader = Reader {
+        root: &host.root,
+        search: conf.conf.includes.iter().cloned().chain([PathBuf::from(POLICY_DIR)]).collect(),
+        tree: Tree::default(),
+        places: BTreeMap::new(),
+    };
+    reader.top_level(&policy)?;
+    reader.links(DISABLE)?;
+    reader.links(FORCE_COMPLAIN)?;
+    for file in &desired.files {
+        reader.place(&file.path)?;
+    }
+    for path in ledger.held.keys() {
+        reader.place(path)?;
+    }
+    reader.assume(assumed);
+    let sources = reader.sources(desired)?;
+    let originals = reader.originals(desired, &ledger)?;
+    reader.references(desired, &sources, &originals)?;
+    let ours = ledger.compiled.values().flat_map(|record| record.profiles.iter().map(|profile| profile.name.clone()));
+    let ours = ours.collect();
+    let kernel = host.kernel.as_deref().map(|kernel| kernel.observe(&ours)).transpose()?;
+    Ok(Observed {
+        tree: reader.tree,
+        policy_dir: PathBuf::from(POLICY_DIR),
+        search: reader.search,
+        places: reader.places,
+        originals,
+        sources,
+        ledger,
+        toolchain,
+        parser_conf: conf.conf,
+        features,
+        conf_files: conf.files,
+        attributes: Attributes::ours(0o644),
+        kernel,
+    })
+}
+
+/// Reads the ledger; a host without one has an empty one.
+///
+/// # Errors
+/// It cannot be read, is damaged, or a newer version wrote it.
+pub fn read_ledger(host: &Host) -> Result<Ledger, Error> {
+    let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(Ledger::default()) };
+    let Some(read) = state.read(LEDGER, MAX_LEDGER)? else { return Ok(Ledger::default()) };
+    Ledger::parse(&read.bytes).map_err(|why| {
+        unusable(state.shown().join(LEDGER), &why, "then the files that it lists are taken over as somebody else's")
+    })
+}
+
+/// Reads the journal that an interrupted run left.
+///
+/// # Errors
+/// It cannot be read, is damaged, or a newer version wrote it.
+pub fn read_journal(host: &Host) -> Result<Option<Journal>, Error> {
+    let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(None) };
+    let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(None) };
+    let Some(read) = directory.read(JOURNAL, MAX_JOURNAL)? else { return Ok(None) };
+    let journal = Journal::parse(&read.bytes).map_err(|why| {
+        unusable(directory.shown().join(JOURNAL), &why, "then the interrupted run's files stay as they are")
+    })?;
+    Ok(Some(journal))
+}
+
+/// Reads the parser's configuration; without a file, the parser's defaults.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_parser_conf(host: &Host) -> Result<ParserConf, Error> {
+    read_conf(host).map(|conf| conf.conf)
+}
+
+fn unusable(path: PathBuf, why: &Unusable, then: &str) -> Error {
+    let remedy = match why {
+        Unusable::Newer(_) => "install the aa-converge that wrote it, or a newer one".to_owned(),
+        Unusable::Damaged(_) => format!("the policy was not touched; move {} away: {then}", path.display()),
+    };
+    Error::Untrusted { path, why: why.to_string(), remedy }
+}
+
+struct Conf {
+    conf: ParserConf,
+    /// The files that it names, as far as they are there.
+    files: Vec<(PathBuf, Arc<Text>)>,
+    digest: Digest,
+}
+
+fn read_conf(host: &Host) -> Result<Conf, Error> {
+    let bytes = host.root.read(Path::new(PARSER_CONF), MAX_CONF)?.map_or_else(Vec::new, |read| read.bytes);
+    let conf = ParserConf::parse(&bytes);
+    let mut files = Vec::new();
+    for path in conf.files() {
+        if let Some(read) = host.root.read(path, MAX_CONF)? {
+            files.push((path.to_path_buf(), Arc::new(Text::new(read.bytes))));
+        }
+    }
+    let digest = Digest::of_parts(std::iter::once(&bytes[..]).chain(files.iter().map(|(_, text)| &text.bytes[..])));
+    Ok(Conf { conf, files, digest })
+}
+
+/// The kernel features to compile for: those asked for on the command line, else those that parser.conf names, else
+/// those of the newest abi that the root ships, else the policy features that parser.conf pins. A parser that is given
+/// none falls back to a tiny set.
+fn read_features(host: &Host, conf: &Conf) -> Result<Arc<Text>, Error> {
+    if let Some(path) = &host.kernel_features {
+        let (parent, name) = (path.parent().filter(|parent| !parent.as_os_str().is_empty()), path.file_name());
+        let directory = Dir::open(parent.unwrap_or(Path::new(".")))?;
+        let read = name.map(|name| directory.read(name, MAX_CONF)).transpose()?.flatten();
+        let read = read.ok_or_else(|| Error::File {
+            act: "read the kernel features from",
+            path: path.clone(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })?;
+        return Ok(Arc::new(Text::new(read.bytes)));
+    }
+    if let Some(path) = &conf.conf.kernel_features {
+        if let Some(read) = host.root.read(path, MAX_CONF)? {
+            return Ok(Arc::new(Text::new(read.bytes)));
+        }
+    }
+    let abi = Path::new(POLICY_DIR).join("abi");
+    let names = host.root.list(&abi)?.unwrap_or_else(Vec::new);
+    let names = names.iter().filter_map(|listed| listed.name.to_str());
+    if let Some(newest) = newest_abi(names) {
+        if let Some(read) = host.root.read(&abi.join(newest), MAX_CONF)? {
+            return Ok(Arc::new(Text::new(read.bytes)));
+        }
+    }
+    if let Some((_, text)) = conf.files.first() {
+        return Ok(Arc::clone(text));
+    }
+    Err(Error::Parser {
+        message: format!(
+            "no kernel features to compile for: {} has no `abi` files",
+            host.root.shown(Path::new(POLICY_DIR)).display()
+        ),
+        remedy: "name a file with --kernel-features, or install the apparmor package below the root".to_owned(),
+    })
+}
+
+struct Reader<'a> {
+    root: &'a Root,
+    search: Vec<PathBuf>,
+    tree: Tree,
+    places: BTreeMap<PolicyPath, Standing>,
+}
+
+impl Reader<'_> {
+    /// Every file at the top of the policy directory that the parser would read.
+    fn top_level(&mut self, policy: &Dir) -> Result<(), Error> {
+        let listed = policy.list()?;
+        let names: Vec<&str> = listed
+            .iter()
+            .filter(|listed| listed.kind != Kind::Directory)
+            .filter_map(|listed| listed.name.to_str())
+            .filter(|name| !is_skipped_by_parser(name))
+            .collect();
+        let read = in_parallel(&names, |name| -> Result<(Standing, Option<Arc<Text>>), Error> {
+            let standing = standing_of(policy.entry(name, MAX_POLICY_FILE)?, || {
+                self.root.kind(&Path::new(POLICY_DIR).join(name))
+            })?;
+            let text = match &standing {
+                Standing::File(text, _) => Some(Arc::clone(text)),
+                Standing::Link { resolves: true, .. } => self.followed(&Path::new(POLICY_DIR).join(name))?,
+                _ => None,
+            };
+            if let Some(text) = &text {
+                text.digest();
+                text.scan();
+            }
+            Ok((standing, text))
+        });
+        let mut files = BTreeSet::new();
+        for (name, read) in names.into_iter().zip(read) {
+            let (standing, text) = read?;
+            if let Some(text) = text {
+                files.insert(name.to_owned());
+                self.tree.insert(Path::new(POLICY_DIR).join(name), Node::File(text));
+            }
+            if let Ok(path) = PolicyPath::any(name) {
+                self.places.insert(path, standing);
+            }
+        }
+        self.tree.insert(PathBuf::from(POLICY_DIR), Node::Directory(files));
+        Ok(())
+    }
+
+    fn followed(&self, path: &Path) -> Result<Option<Arc<Text>>, Error> {
+        match self.root.follow(path, MAX_POLICY_FILE)? {
+            Entry::File(read) => Ok(Some(Arc::new(Text::new(read.bytes)))),
+            _ => Ok(None),
+        }
+    }
+
+    fn links(&mut self, directory: &str) -> Result<(), Error> {
+        let listed = self.root.list(&Path::new(POLICY_DIR).join(directory))?.unwrap_or_else(Vec::new);
+        for name in listed.iter().filter_map(|listed| listed.name.to_str()) {
+            if let Ok(path) = PolicyPath::any(format!("{directory}/{name}")) {
+                self.place(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, path: &PolicyPath) -> Result<(), Error> {
+        if self.places.contains_key(path) {
+            return Ok(());
+        }
+        let at = Path::new(POLICY_DIR).join(path.as_str());
+        let entry = self.root.entry(&at, MAX_POLICY_FILE)?;
+        let standing = standing_of(entry, || self.root.kind(&at))?;
+        self.places.insert(path.clone(), standing);
+        Ok(())
+    }
+
+    fn assume(&mut self, assumed: &Assumed) {
+        for (path, target) in &assumed.places {
+            let at = Path::new(POLICY_DIR).join(path.as_str());
+            let standing = match target {
+                Target::Absent => Standing::Absent,
+                Target::File(text, attributes) => Standing::File(Arc::clone(text), *attributes),
+                Target::Link(target) => Standing::Link { target: target.clone(), resolves: true },
+            };
+            let text = match &standing {
+                Standing::File(text, _) => Some(Arc::clone(text)),
+                _ => None,
+            };
+            self.tree.assume(at, text);
+            self.places.insert(path.clone(), standing);
+        }
+    }
+
+    fn sources(&self, desired: &Desired) -> Result<BTreeMap<PathBuf, Result<Arc<Text>, String>>, Error> {
+        let mut found = BTreeMap::new();
+        for content in contents(desired) {
+            let Content::Source { path, .. } = content else { continue };
+            let read = match self.root.read(path, crate::document::MAX_TEXT as u64) {
+                Ok(Some(read)) => Ok(Arc::new(Text::new(read.bytes))),
+                Ok(None) => Err(format!("{} is not there", self.root.shown(path).display())),
+                Err(error) => Err(error.to_string()),
+            };
+            found.insert(path.clone(), read);
+        }
+        Ok(found)
+    }
+
+    /// The adopted files that this run may put back or start from.
+    fn originals(&self, desired: &Desired, ledger: &Ledger) -> Result<BTreeMap<PolicyPath, Arc<Text>>, Error> {
+        let replaced: BTreeSet<PolicyPath> = desired
+            .profiles
+            .iter()
+            .filter(|profile| !matches!(profile.want, ProfileWant::ModeOnly { .. }))
+            .map(|profile| PolicyPath::from(&profile.file))
+            .chain(desired.files.iter().map(|file| file.path.clone()))
+            .collect();
+        let mode_only: BTreeSet<PolicyPath> =
+            desired.profiles.iter().map(|profile| PolicyPath::from(&profile.file)).collect();
+        let mut found = BTreeMap::new();
+        for (path, held) in &ledger.held {
+            let ours = held.owner == desired.owner || desired.supersedes.contains(&held.owner);
+            let needed = mode_only.contains(path) || desired.prune == Prune::Unlisted;
+            let Original::Kept(Stands::File { sha256, .. }) = &held.original else { continue };
+            if !ours || !needed || replaced.contains(path) {
+                continue;
+            }
+            let at = Path::new(STATE_DIR).join(ADOPTED_DIR).join(sha256.to_string());
+            let text = self.root.read(&at, MAX_POLICY_FILE)?.map(|read| Text::new(read.bytes));
+            let text = text.filter(|text| text.digest() == *sha256).ok_or_else(|| Error::Untrusted {
+                path: self.root.shown(&at),
+                why: format!("it should hold what `{path}` was before it was taken over, and does not"),
+                remedy: format!("bring the file back, or list `{path}` in the document with a text or as absent"),
+            })?;
+            found.insert(path.clone(), Arc::new(text));
+        }
+        Ok(found)
+    }
+
+    /// Loads everything that any text refers to, directly or through includes, under every search directory.
+    fn references(
+        &mut self,
+        desired: &Desired,
+        sources: &BTreeMap<PathBuf, Result<Arc<Text>, String>>,
+        originals: &BTreeMap<PolicyPath, Arc<Text>>,
+    ) -> Result<(), Error> {
+        let mut pending: Vec<Arc<Text>> = self.tree.texts().cloned().collect();
+        pending.extend(self.places.values().filter_map(|standing| match standing {
+            Standing::File(text, _) => Some(Arc::clone(text)),
+            _ => None,
+        }));
+        pending.extend(contents(desired).filter_map(|content| match content {
+            Content::Inline(text) => Some(Arc::clone(text)),
+            Content::Source { path, .. } => sources.get(path).and_then(|source| source.as_ref().ok()).cloned(),
+        }));
+        pending.extend(originals.values().cloned());
+        in_parallel(&pending, |text| {
+            text.scan();
+        });
+        while let Some(text) = pending.pop() {
+            for include in &text.scan().includes {
+                let paths: Vec<PathBuf> = candidates(include, &self.search).collect();
+                for path in paths.into_iter().filter(|path| !self.tree.knows(path)).collect::<Vec<_>>() {
+                    let loaded = self.load(path)?;
+                    if include.kind == IncludeKind::Include {
+                        pending.extend(loaded);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads one path, and the files in it if it is a directory; returns the texts.
+    fn load(&mut self, path: PathBuf) -> Result<Vec<Arc<Text>>, Error> {
+        match self.root.follow(&path, MAX_POLICY_FILE)? {
+            Entry::File(read) => {
+                let text = Arc::new(Text::new(read.bytes));
+                self.tree.insert(path, Node::File(Arc::clone(&text)));
+                Ok(vec![text])
+            }
+            Entry::Directory => {
+                let listed = self.root.list(&path)?.unwrap_or_else(Vec::new);
+                let (mut names, mut texts) = (BTreeSet::new(), Vec::new());
+                for name in listed.iter().filter_map(|listed| listed.name.to_str()) {
+                    if is_skipped_by_parser(name) {
+                        continue;
+                    }
+                    let child = path.join(name);
+                    let text = match self.tree.text(&child) {
+                        Some(known) => Some(known),
+                        None => self.followed(&child)?,
+                    };
+                    if let Some(text) = text {
+                        names.insert(name.to_owned());
+                        self.tree.insert(child, Node::File(Arc::clone(&text)));
+                        texts.push(text);
+                    }
+                }
+                self.tree.insert(path, Node::Directory(names));
+                Ok(texts)
+            }
+            Entry::Absent | Entry::Link { .. } | Entry::Special(_) => {
+                self.tree.insert(path, Node::Absent);
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+fn contents(desired: &Desired) -> impl Iterator<Item = &Content> {
+    let profiles = desired.profiles.iter().filter_map(|profile| match &profile.want {
+        ProfileWant::Text { content, .. } => Some(content),
+        ProfileWant::ModeOnly { .. } | ProfileWant::Absent => None,
+    });
+    profiles.chain(desired.files.iter().filter_map(|file| file.content.as_ref()))
+}
+
+/// What an entry is to a plan; `followed` says what a link leads to.
+pub(crate) fn standing_of(
+    entry: Entry,
+    followed: impl FnOnce() -> Result<Option<Kind>, Error>,
+) -> Result<Standing, Error> {
+    Ok(match entry {
+        Entry::Absent => Standing::Absent,
+        Entry::File(read) => Standing::File(Arc::new(Text::new(read.bytes)), read.attributes),
+        Entry::Directory => Standing::Directory,
+        Entry::Link { target } => {
+            Standing::Link { target: target.to_string_lossy().into_owned(), resolves: followed()?.is_some() }
+        }
+        Entry::Special(what) => Standing::Other(what),
+    })
+}
+
+/// Does the work for each item on all processors and returns the results in order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(items.len().div_ceil(64)).max(1);
+    if workers == 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let chunk = |worker: &AtomicUsize| {
+        let mut done = Vec::new();
+        loop {
+            let start = worker.fetch_add(32, Ordering::Relaxed);
+            let Some(slice) = items.get(start..(start + 32).min(items.len())).filter(|slice| !slice.is_empty()) else {
+                return done;
+            };
+            done.push((start, slice.iter().map(&work).collect::<Vec<R>>()));
+        }
+    };
+    let mut chunks: Vec<(usize, Vec<R>)> = thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(|| chunk(&next))).collect();
+        let mut chunks = chunk(&next);
+        for other in others {
+            match other.join() {
+                Ok(more) => chunks.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        chunks
+    });
+    chunks.sort_by_key(|(start, _)| *start);
+    chunks.into_iter().flat_map(|(_, results)| results).collect()
+}

@@ -1,0 +1,330 @@
+//! From what is wanted and what was observed to what is to be done. Pure: no file system, process or clock.
+//!
+//! **Invariants:** a plan changes only places that the document lists or its owner holds; everything that can be
+//! refused by looking at texts alone is refused here, all of it at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::document::{Desired, OnConfined};
+use crate::host::kernel::KernelState;
+use crate::host::parser::ParserConf;
+use crate::ledger::{Attributes, Held, Ledger, Stands, Toolchain};
+use crate::problem::Problem;
+use crate::profile::{FileName, Mode, PolicyPath, ProfileName};
+use crate::report::{Diff, Diffs, Draft};
+use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
+
+mod conflict;
+mod freshness;
+mod goal;
+mod profiles;
+
+/// Everything that a plan is made from; read once.
+#[derive(Debug)]
+pub struct Observed {
+    /// Every file that policy text refers to, and every profile's file.
+    pub tree: Tree,
+    /// The policy directory, absolute below the root.
+    pub policy_dir: PathBuf,
+    /// The directories that `<x>` is looked for in, in order, absolute below the root.
+    pub search: Vec<PathBuf>,
+    /// What stands at each place that the document lists or the ledger holds, and at every link of a profile.
+    pub places: BTreeMap<PolicyPath, Standing>,
+    /// The bytes of adopted files, by the place that they go back to.
+    pub originals: BTreeMap<PolicyPath, Arc<Text>>,
+    /// The `source` files that the document names, or why one cannot be had.
+    pub sources: BTreeMap<PathBuf, Result<Arc<Text>, String>>,
+    /// What earlier runs did.
+    pub ledger: Ledger,
+    /// What turns text into compiled policy.
+    pub toolchain: Toolchain,
+    /// The parser's configuration.
+    pub parser_conf: ParserConf,
+    /// The kernel features to compile for.
+    pub features: Arc<Text>,
+    /// The files that parser.conf names, with their paths.
+    pub conf_files: Vec<(PathBuf, Arc<Text>)>,
+    /// The attributes that files of ours have.
+    pub attributes: Attributes,
+    /// What the kernel runs, when it is managed.
+    pub kernel: Option<KernelState>,
+}
+
+/// What stands at a place in the policy directory, links not followed.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    /// Nothing.
+    Absent,
+    /// A regular file.
+    File(Arc<Text>, Attributes),
+    /// A symbolic link.
+    Link {
+        /// Where it points, as written.
+        target: String,
+        /// Whether something stands there; the parser ignores dangling links.
+        resolves: bool,
+    },
+    /// A directory.
+    Directory,
+    /// A device, socket or pipe, as the word says.
+    Other(&'static str),
+}
+
+impl Standing {
+    /// Whether apparmor_parser would honour this as a link in `disable/` or `force-complain/`: it asks `access(2)`.
+    #[must_use]
+    pub fn is_effective(&self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Link { resolves, .. } => *resolves,
+            Self::File(..) | Self::Directory | Self::Other(_) => true,
+        }
+    }
+
+    /// The same without bytes; none for what this program never writes over.
+    #[must_use]
+    pub fn stands(&self) -> Option<Stands> {
+        match self {
+            Self::Absent => Some(Stands::Absent),
+            Self::File(text, attributes) => Some(Stands::File { sha256: text.digest(), attributes: *attributes }),
+            Self::Link { target, .. } => Some(Stands::Link { target: target.clone() }),
+            Self::Directory | Self::Other(_) => None,
+        }
+    }
+
+    fn text(&self) -> Option<&Arc<Text>> {
+        match self {
+            Self::File(text, _) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// What is to stand at a place.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Nothing.
+    Absent,
+    /// A regular file.
+    File(Arc<Text>, Attributes),
+    /// A symbolic link.
+    Link(String),
+}
+
+impl Target {
+    /// The same without bytes.
+    #[must_use]
+    pub fn stands(&self) -> Stands {
+        match self {
+            Self::Absent => Stands::Absent,
+            Self::File(text, attributes) => Stands::File { sha256: text.digest(), attributes: *attributes },
+            Self::Link(target) => Stands::Link { target: target.clone() },
+        }
+    }
+
+    fn text(&self) -> Option<&Arc<Text>> {
+        match self {
+            Self::File(text, _) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Which entry of the report an effect belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryOf {
+    /// A profile's file.
+    Profile(FileName),
+    /// An include file.
+    File(PolicyPath),
+}
+
+/// One change to one place in the policy directory.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    /// The place.
+    pub path: PolicyPath,
+    /// What was observed there, and is put back when something fails.
+    pub before: Standing,
+    /// What is put there.
+    pub after: Target,
+    /// The report's entry that it belongs to.
+    pub entry: EntryOf,
+}
+
+/// What is to be done about one profile's compiled policy.
+#[derive(Debug)]
+pub struct Step {
+    /// The profile's file.
+    pub file: FileName,
+    /// Whether the document lists it, or it only depends on an include that the document changes.
+    pub listed: Listed,
+    /// What to compile; none when the file is removed or disabled.
+    pub compile: Option<Source>,
+    /// The modes that the compiled policy must have.
+    pub expected: Expected,
+    /// The names that the file's earlier text defined.
+    pub defined_before: BTreeSet<ProfileName>,
+    /// What to do when a removal from the kernel would unconfine running processes.
+    pub on_confined: OnConfined,
+    /// Whether the compiled policy is to be loaded; a disabled profile is compiled only to check it.
+    pub enabled: bool,
+    /// Whether this run itself changes the file, its links, or something that it includes.
+    pub touched: bool,
+}
+
+/// The modes that compiled policy must have.
+#[derive(Debug, Default)]
+pub struct Expected {
+    /// The text's own headers.
+    pub headers: Vec<ExpectedHeader>,
+    /// The mode that the document asks for; a header in an included file cannot be rewritten to it.
+    pub wanted: Option<Mode>,
+}
+
+/// The mode that one header must have after compiling.
+#[derive(Debug)]
+pub struct ExpectedHeader {
+    /// The names that the header can have: parsers differ in how they name deep children.
+    pub names: Vec<ProfileName>,
+    /// Its mode.
+    pub mode: Mode,
+}
+
+/// How a profile came into a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// The document lists it.
+    Document,
+    /// An include that it depends on is changed by the document.
+    Dependent,
+}
+
+/// The text of a profile and everything that it includes.
+#[derive(Debug)]
+pub struct Source {
+    /// The profile's text.
+    pub text: Arc<Text>,
+    /// Whether a link forces complain mode.
+    pub forced_complain: bool,
+    /// What it depends on, absences and directories included.
+    pub inputs: Vec<Input>,
+    /// The files among the inputs, with their bytes.
+    pub files: Vec<(PathBuf, Arc<Text>)>,
+}
+
+impl Source {
+    /// The text with the inputs that `closures` found for it.
+    #[must_use]
+    pub fn of(text: Arc<Text>, forced_complain: bool, inputs: &[InputId], closures: &Closures<'_>) -> Self {
+        let files = inputs.iter().filter_map(|id| match closures.node(*id) {
+            Node::File(text) => Some((closures.input(*id).path.clone(), Arc::clone(text))),
+            Node::Absent | Node::Directory(_) => None,
+        });
+        let files = files.collect();
+        let inputs = inputs.iter().map(|id| closures.input(*id).clone()).collect();
+        Self { text, forced_complain, inputs, files }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// Changes of places in the policy directory, in order.
+    pub effects: Vec<Effect>,
+    /// Others' files whose flags are changed in place, because no link gives the same result.
+    pub edited: Vec<PolicyPath>,
+    /// Bytes of others' files that are written over, to be kept.
+    pub adoptions: Vec<Arc<Text>>,
+    /// Profiles to compile, load or unload.
+    pub steps: Vec<Step>,
+    /// Every profile's name that an installed, enabled file defines once the plan is carried out, with the file.
+    pub defined: BTreeMap<ProfileName, FileName>,
+    /// The report so far.
+    pub draft: Draft,
+    /// What the next ledger holds; records of compiles are added by whoever compiles.
+    pub held: BTreeMap<PolicyPath, Held>,
+    /// Files whose record of compilation is out of date because they are gone or switched off.
+    pub forgotten: Vec<FileName>,
+    /// What the plan was made from.
+    pub observed: Observed,
+    /// The changes to the tree of texts.
+    pub overlay: Overlay,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// Every problem of the document on this host.
+pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut draft = Draft::default();
+    let found = goal::goals(desired, &observed, &mut problems, &mut draft.warnings);
+    let (goals, mut held) = (found.goals, found.untouched);
+
+    let mut effects: Vec<Effect> = Vec::new();
+    let mut adoptions = Vec::new();
+    let mut edited = Vec::new();
+    for goal in &goals {
+        let first = effects.len();
+        effects.extend(goal.effects(&observed));
+        if goal.kind == goal::GoalKind::ModeOnly {
+            edited.extend(effects[first..].iter().filter(|it| it.path == goal.main).map(|it| it.path.clone()));
+        }
+        adoptions.extend(goal.adoptions.iter().cloned());
+        held.extend(goal.held.iter().cloned());
+    }
+    let at = |path: &PolicyPath| observed.policy_dir.join(path.as_str());
+    let texts = effects.iter().filter(|effect| !goal::is_link(&effect.path));
+    let overlay: Overlay = texts.map(|effect| (at(&effect.path), effect.after.text().cloned())).collect();
+
+    let outcome = profiles::weigh(&goals, &observed, &overlay, &mut draft);
+    problems.extend(outcome.problems);
+    if !problems.is_empty() {
+        problems.sort();
+        return Err(problems);
+    }
+    if diffs == Diffs::Wanted {
+        let texts = effects.iter().filter(|effect| !goal::is_link(&effect.path));
+        draft.diff =
+            Diff::of_all(texts.map(|effect| (effect.path.as_str(), effect.before.text(), effect.after.text())));
+    }
+    let (steps, defined, forgotten) = (outcome.steps, outcome.defined, outcome.forgotten);
+    Ok(Plan { effects, edited, adoptions, steps, defined, draft, held, forgotten, observed, overlay })
+}
+
+/// The profile files that stand in the policy directory and are not switched off, in `view`.
+fn installed(view: View<'_>, observed: &Observed) -> BTreeMap<FileName, Arc<Text>> {
+    let Node::Directory(names) = view.node(&observed.policy_dir) else { return BTreeMap::new() };
+    let files = names.into_iter().filter_map(|name| FileName::new(name).ok());
+    let texts = files.filter_map(|file| {
+        let text = view.text(&observed.policy_dir.join(file.as_str()))?;
+        Some((file, text))
+    });
+    texts.collect()
+}
+
+impl Observed {
+    /// What stands at a place; a place that nobody listed has nothing of interest.
+    #[must_use]
+    pub fn standing(&self, path: &PolicyPath) -> &Standing {
+        self.places.get(path).unwrap_or(&Standing::Absent)
+    }
+
+    fn is_disabled(&self, file: &FileName) -> bool {
+        self.standing(&PolicyPath::disable_link(file)).is_effective()
+    }
+
+    fn is_forced_to_complain(&self, file: &FileName) -> bool {
+        self.standing(&PolicyPath::force_complain_link(file)).is_effective()
+    }
+}
+
+/// The mode that the compiled format and the kernel show for a profile that was asked to be in `mode`: they have no
+/// `default_allow`, which is `unconfined` with an allowing policy (parser 4.1, `profile.h`).
+#[must_use]
+pub fn mode_as_compiled(mode: Mode) -> Mode {
+    if mode == Mode::DefaultAllow { Mode::Unconfined } else { mode }
+}

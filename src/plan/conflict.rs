@@ -1,0 +1,166 @@
+//! Names and attachments of all installed profiles, and which of them cannot stand together.
+//!
+//! Two profiles of one name: the later load replaces the earlier, and a set that holds both crashes Linux 6.1 and
+//! 6.12 (`__replace_profile`). Two profiles that match one executable equally well: the kernel picks neither and runs
+//! it unconfined (security/apparmor/domain.c, `__attach_match`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::goal::Goal;
+use super::{EntryOf, Expected, ExpectedHeader};
+use crate::problem::{Problem, ProblemCode};
+use crate::profile::{FileName, Mode, ProfileName};
+use crate::syntax::{HeaderKind, Variables};
+use crate::tree::{Closures, InputId, Node, Text};
+
+/// What the profile files of one view define.
+#[derive(Debug, Default)]
+pub(super) struct Definitions {
+    /// Every name, with the files that define it.
+    names: BTreeMap<ProfileName, Vec<FileName>>,
+    /// Every attachment of a namespace, variables and alternations expanded, with the profiles that have it.
+    attachments: BTreeMap<(Option<String>, String), Vec<(FileName, ProfileName)>>,
+}
+
+impl Definitions {
+    /// Every name, with a file that defines it.
+    pub(super) fn into_names(self) -> BTreeMap<ProfileName, FileName> {
+        let names = self.names.into_iter();
+        names.filter_map(|(name, files)| Some((name, files.into_iter().next()?))).collect()
+    }
+
+    pub(super) fn defines(&self, name: &ProfileName) -> bool {
+        self.names.contains_key(name)
+    }
+}
+
+/// The variables that texts see through their includes. Most profiles see the same ones, so each set is built once.
+#[derive(Debug, Default)]
+pub(super) struct Scopes {
+    known: HashMap<Vec<InputId>, Rc<Variables>>,
+}
+
+impl Scopes {
+    pub(super) fn of(&mut self, text: &Text, inputs: &[InputId], closures: &Closures<'_>) -> Rc<Variables> {
+        let declaring = |id: &InputId| match closures.node(*id) {
+            Node::File(text) if !text.scan().variables.is_empty() => Some(Arc::clone(text)),
+            _ => None,
+        };
+        let key: Vec<InputId> = inputs.iter().copied().filter(|id| declaring(id).is_some()).collect();
+        let shared = self.known.entry(key).or_insert_with_key(|key| {
+            let mut variables = Variables::default();
+            key.iter().filter_map(declaring).for_each(|text| variables.add(text.scan()));
+            Rc::new(variables)
+        });
+        if text.scan().variables.is_empty() {
+            return Rc::clone(shared);
+        }
+        let mut own = (**shared).clone();
+        own.add(text.scan());
+        Rc::new(own)
+    }
+}
+
+/// What the given texts define.
+pub(super) fn definitions<'t>(
+    texts: impl IntoIterator<Item = (&'t FileName, &'t Arc<Text>)>,
+    closures: &mut Closures<'_>,
+    scopes: &mut Scopes,
+) -> Definitions {
+    let mut found = Definitions::default();
+    for (file, text) in texts {
+        let inputs = closures.of(text);
+        let variables = scopes.of(text, &inputs, closures);
+        let scan = text.scan();
+        for (at, header) in scan.headers.iter().enumerate() {
+            let names = scan.names(at, &variables);
+            for name in names.iter().take(1) {
+                found.names.entry(name.clone()).or_default().push(file.clone());
+            }
+            let Some(name) = names.into_iter().next() else { continue };
+            if header.parent.is_some() || header.kind == HeaderKind::Hat {
+                continue;
+            }
+            // A variable that nobody declares is an error that the parser reports; an expansion without bounds is
+            // not compared.
+            let Ok(patterns) = scan.attachments(at, &variables) else { continue };
+            for pattern in patterns {
+                let key = (name.namespace.clone(), pattern);
+                found.attachments.entry(key).or_default().push((file.clone(), name.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// The names that `text` defines.
+pub(super) fn names_of(text: &Text, closures: &mut Closures<'_>, scopes: &mut Scopes) -> BTreeSet<ProfileName> {
+    let inputs = closures.of(text);
+    let variables = scopes.of(text, &inputs, closures);
+    let scan = text.scan();
+    (0..scan.headers.len()).flat_map(|header| scan.names(header, &variables)).collect()
+}
+
+/// The modes that compiling `text` must give.
+pub(super) fn expected(
+    text: &Text,
+    wanted: Option<Mode>,
+    forced_complain: bool,
+    closures: &mut Closures<'_>,
+    scopes: &mut Scopes,
+) -> Expected {
+    let inputs = closures.of(text);
+    let variables = scopes.of(text, &inputs, closures);
+    let scan = text.scan();
+    let headers = scan.headers.iter().enumerate().map(|(at, header)| {
+        let written = header.mode.unwrap_or(Mode::Enforce);
+        let mode = if forced_complain { Mode::Complain } else { written };
+        ExpectedHeader { names: scan.names(at, &variables), mode }
+    });
+    Expected { headers: headers.collect(), wanted }
+}
+
+/// Refuses repeated names and equal attachments where the document lists at least one of the two files.
+pub(super) fn check(found: &Definitions, goals: &[Goal], problems: &mut Vec<Problem>) {
+    let pointers: BTreeMap<&FileName, &str> = goals
+        .iter()
+        .filter_map(|goal| match &goal.entry {
+            EntryOf::Profile(file) if !goal.pointer.is_empty() => Some((file, goal.pointer.as_str())),
+            _ => None,
+        })
+        .collect();
+    let pointer = |first: &FileName, second: &FileName| pointers.get(second).or_else(|| pointers.get(first)).copied();
+    for (name, files) in &found.names {
+        for pair in files.windows(2) {
+            let Some(pointer) = pointer(&pair[0], &pair[1]) else { continue };
+            let message = if pair[0] == pair[1] {
+                format!("`{}` defines the profile `{name}` twice", pair[0])
+            } else {
+                format!("the profile `{name}` is defined in `{}` and in `{}`", pair[0], pair[1])
+            };
+            problems.push(
+                Problem::new(pointer, ProblemCode::DuplicateProfileName, message)
+                    .allowed("one file a name: rename a profile, or make one of the files absent or disabled"),
+            );
+        }
+    }
+    let mut told = BTreeSet::new();
+    for ((_, pattern), profiles) in &found.attachments {
+        for pair in profiles.windows(2) {
+            let ((file, name), (other_file, other_name)) = (&pair[0], &pair[1]);
+            let Some(pointer) = pointer(file, other_file) else { continue };
+            if name == other_name || !told.insert((name.clone(), other_name.clone())) {
+                continue;
+            }
+            let message = format!(
+                "`{name}` in `{file}` and `{other_name}` in `{other_file}` both attach to {pattern}: the kernel would run it unconfined"
+            );
+            problems.push(
+                Problem::new(pointer, ProblemCode::EqualAttachment, message)
+                    .allowed("one profile an executable: make one of the files absent or disabled"),
+            );
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Whether compiled policy is up to date: whether everything that it was made from is what it was. Time stamps have
+//! no say in this.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use super::{Observed, mode_as_compiled};
+use crate::host::kernel::KernelState;
+use crate::ledger::Compiled;
+use crate::policy::HashAlgorithm;
+use crate::profile::FileName;
+use crate::report::{Change, LoadedProfile, Reason};
+use crate::tree::{Closures, Input, InputId, Text};
+
+/// Compares with the ledger's records.
+pub(super) struct Freshness<'a> {
+    observed: &'a Observed,
+    /// The ledger's number of each input that it knows.
+    numbers: HashMap<&'a Input, u32>,
+    /// The same by the number of the view's closures, filled as inputs are met.
+    translated: Vec<Option<Option<u32>>>,
+}
+
+impl<'a> Freshness<'a> {
+    pub(super) fn new(observed: &'a Observed) -> Self {
+        Self { observed, numbers: observed.ledger.input_numbers(), translated: Vec::new() }
+    }
+
+    /// Why what the ledger records for `file` is not what compiling it now would give; empty when it is.
+    pub(super) fn stale_reasons(
+        &mut self,
+        file: &FileName,
+        text: &Text,
+        forced_complain: bool,
+        inputs: &[InputId],
+        closures: &Closures<'_>,
+    ) -> Staleness {
+        let ledger = &self.observed.ledger;
+        let Some(record) = ledger.compiled.get(file) else { return Staleness::NeverCompiled };
+        let mut reasons = Vec::new();
+        if record.text != text.digest() {
+            reasons.push(Reason::CONTENT.into());
+        }
+        if record.forced_complain != forced_complain {
+            reasons.push(Reason::MODE.into());
+        }
+        let (then, now) = (ledger.toolchain(record), &self.observed.toolchain);
+        if (then.parser, then.conf) != (now.parser, now.conf) {
+            reasons.push(Reason::PARSER.into());
+        }
+        if then.features != now.features {
+            reasons.push(Reason::FEATURES.into());
+        }
+        if !self.inputs_are(record, inputs, closures) {
+            let then: BTreeSet<&Input> = ledger.inputs(record).collect();
+            let now: BTreeSet<&Input> = inputs.iter().map(|id| closures.input(*id)).collect();
+            let paths = then.symmetric_difference(&now).map(|input| input.path.as_path()).collect();
+            reasons.extend(self.include_reasons(&paths));
+        }
+        if reasons.is_empty() { Staleness::Fresh } else { Staleness::Stale(reasons) }
+    }
+
+    /// The reasons that name these paths, relative to the policy directory where they lie below it. A directory is
+    /// not named beside an entry of it: that entry's coming or going is what changed it.
+    pub(super) fn include_reasons(&self, paths: &BTreeSet<&Path>) -> Vec<Reason> {
+        let explained: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+        let named = paths.iter().filter(|path| !explained.contains(**path));
+        let shown = named.map(|path| path.strip_prefix(&self.observed.policy_dir).unwrap_or(path));
+        shown.map(|path| Reason::include(&path.to_string_lossy())).collect()
+    }
+
+    /// Why what the kernel runs is not what the ledger records for `file`.
+    pub(super) fn kernel_reasons(&self, file: &FileName) -> Vec<Reason> {
+        let (Some(kernel), Some(record)) = (&self.observed.kernel, self.observed.ledger.compiled.get(file)) else {
+            return Vec::new();
+        };
+        let mut reasons = BTreeSet::new();
+        for profile in &record.profiles {
+            match kernel.loaded.get(&profile.name) {
+                None => drop(reasons.insert(Reason::from(Reason::KERNEL_MISSING))),
+                Some(loaded) => {
+                    if loaded.hash.as_ref().is_some_and(|hash| !hash.is_of(&profile.hash)) {
+                        reasons.insert(Reason::KERNEL_DRIFT.into());
+                    }
+                    if loaded.mode != mode_as_compiled(profile.mode) {
+                        reasons.insert(Reason::KERNEL_MODE.into());
+                    }
+                }
+            }
+        }
+        reasons.into_iter().collect()
+    }
+
+    fn inputs_are(&mut self, record: &Compiled, inputs: &[InputId], closures: &Closures<'_>) -> bool {
+        let recorded = record.input_numbers();
+        if recorded.len() != inputs.len() {
+            return false;
+        }
+        let mut numbers = Vec::with_capacity(inputs.len());
+        for id in inputs {
+            match self.number(*id, closures) {
+                Some(number) => numbers.push(number),
+                None => return false,
+            }
+        }
+        numbers.sort_unstable();
+        numbers == recorded
+    }
+
+    fn number(&mut self, id: InputId, closures: &Closures<'_>) -> Option<u32> {
+        let at = id as usize;
+        if self.translated.len() <= at {
+            self.translated.resize(at + 1, None);
+        }
+        *self.translated[at].get_or_insert_with(|| self.numbers.get(closures.input(id)).copied())
+    }
+}
+
+/// Whether a record of compilation still holds.
+pub(super) enum Staleness {
+    /// Compiling would give what is recorded.
+    Fresh,
+    /// There is no record.
+    NeverCompiled,
+    /// Something that it was made from is different.
+    Stale(Vec<Reason>),
+}
+
+/// What the report says of profiles that are as recorded.
+pub(super) fn loaded_entries(record: &Compiled, kernel: Option<&KernelState>) -> Vec<LoadedProfile> {
+    let entries = record.profiles.iter().map(|profile| {
+        let loaded = kernel.and_then(|kernel| kernel.loaded.get(&profile.name));
+        let (mode, hash) = match (kernel, loaded) {
+            (None, _) => (Some(profile.mode), Some(profile.hash.shown(HashAlgorithm::Sha256).to_string())),
+            (Some(_), loaded) => (
+                loaded.map(|loaded| loaded.mode),
+                loaded.and_then(|loaded| loaded.hash.as_ref()).map(ToString::to_string),
+            ),
+        };
+        LoadedProfile {
+            name: profile.name.to_string(),
+            mode: Change { before: mode, after: mode },
+            hash: Change { before: hash.clone(), after: hash },
+            verified: loaded.is_some(),
+        }
+    });
+    entries.collect()
+}
+
+/// The paths that two closures of one text differ in.
+pub(super) fn changed_paths<'c>(
+    before: &[InputId],
+    before_in: &'c Closures<'_>,
+    after: &[InputId],
+    after_in: &'c Closures<'_>,
+) -> BTreeSet<&'c Path> {
+    let before: BTreeSet<&Input> = before.iter().map(|id| before_in.input(*id)).collect();
+    let after: BTreeSet<&Input> = after.iter().map(|id| after_in.input(*id)).collect();
+    before.symmetric_difference(&after).map(|input| input.path.as_path()).collect()
+}

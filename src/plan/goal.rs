@@ -1,0 +1,543 @@
+//! What each entry of the document, and each place that is given up, asks of the places in the policy directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Effect, EntryOf, Observed, Standing, Target};
+use crate::document::{
+    Content, Desired, DesiredFile, DesiredProfile, IfMissing, OnConfined, ProfileWant, Prune, WantedMode,
+};
+use crate::ledger::{Held, Original, Stands};
+use crate::problem::{Problem, ProblemCode};
+use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, FileName, Mode, ModeScope, Owner, PolicyPath};
+use crate::report::{Change, Reason};
+use crate::syntax;
+use crate::tree::Text;
+
+/// What brought a goal about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoalKind {
+    /// An entry with a text: a profile's or an include's.
+    Text,
+    /// An entry that manages the mode of an installed profile.
+    ModeOnly,
+    /// An entry with `state: absent`.
+    Absent,
+    /// The owner gives the places up.
+    Pruned,
+}
+
+/// What one entry asks for.
+#[derive(Debug)]
+pub(super) struct Goal {
+    pub(super) entry: EntryOf,
+    /// The entry's place in the document; empty for what is pruned.
+    pub(super) pointer: String,
+    pub(super) kind: GoalKind,
+    /// The file itself, as against its links.
+    pub(super) main: PolicyPath,
+    /// The places that are to be so and so; others are left alone.
+    pub(super) places: Vec<PlaceGoal>,
+    pub(super) reasons: Vec<Reason>,
+    /// Bytes of others' files that are taken over.
+    pub(super) adoptions: Vec<Arc<Text>>,
+    /// What the ledger says of the entry's places from now on.
+    pub(super) held: Vec<(PolicyPath, Held)>,
+    /// The mode that the entry asks for, where it asks for one.
+    pub(super) mode: Option<Mode>,
+    pub(super) on_confined: OnConfined,
+}
+
+/// What is to stand at one place.
+#[derive(Debug)]
+pub(super) struct PlaceGoal {
+    pub(super) path: PolicyPath,
+    pub(super) target: Target,
+}
+
+impl PlaceGoal {
+    /// The change that the place needs, if any.
+    pub(super) fn effect(&self, observed: &Observed, entry: EntryOf) -> Option<Effect> {
+        let before = observed.standing(&self.path);
+        let in_place = before.stands().is_some_and(|stands| stands == self.target.stands());
+        (!in_place).then(|| Effect {
+            path: self.path.clone(),
+            before: before.clone(),
+            after: self.target.clone(),
+            entry,
+        })
+    }
+}
+
+impl Goal {
+    /// The changes that the goal needs.
+    pub(super) fn effects<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = Effect> + 'a {
+        self.places.iter().filter_map(|place| place.effect(observed, self.entry.clone()))
+    }
+
+    /// The text that the profile has once the goal is reached; none when there is no file then.
+    pub(super) fn final_text(&self, observed: &Observed) -> Option<Arc<Text>> {
+        match self.target_of(&self.main) {
+            Some(target) => target.text().cloned(),
+            None => observed.standing(&self.main).text().cloned(),
+        }
+    }
+
+    /// Whether the profile is loaded, and whether a link forces complain mode, once the goal is reached.
+    pub(super) fn switches(&self, observed: &Observed, file: &FileName) -> (bool, bool) {
+        let effective = |path: PolicyPath| match self.target_of(&path) {
+            Some(target) => !matches!(target, Target::Absent),
+            None => observed.standing(&path).is_effective(),
+        };
+        (!effective(PolicyPath::disable_link(file)), effective(PolicyPath::force_complain_link(file)))
+    }
+
+    /// The digests of the file before and after.
+    pub(super) fn digests(&self, observed: &Observed) -> Change<Digest> {
+        let before = observed.standing(&self.main).text().map(|text| text.digest());
+        Change { before, after: self.final_text(observed).map(|text| text.digest()) }
+    }
+
+    fn target_of(&self, path: &PolicyPath) -> Option<&Target> {
+        self.places.iter().find(|place| place.path == *path).map(|place| &place.target)
+    }
+}
+
+/// All goals of a document on a host.
+pub(super) struct Goals {
+    pub(super) goals: Vec<Goal>,
+    /// What the ledger holds that no goal concerns.
+    pub(super) untouched: BTreeMap<PolicyPath, Held>,
+}
+
+pub(super) fn goals(
+    desired: Desired,
+    observed: &Observed,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Goals {
+    let mut maker = Maker {
+        observed,
+        owner: desired.owner,
+        supersedes: desired.supersedes,
+        covered: BTreeSet::new(),
+        problems,
+        warnings,
+    };
+    let mut goals = Vec::new();
+    goals.extend(desired.files.into_iter().filter_map(|file| maker.include(file)));
+    goals.extend(desired.profiles.into_iter().filter_map(|profile| maker.profile(profile)));
+
+    let mut untouched = observed.ledger.held.clone();
+    untouched.retain(|path, _| !maker.covered.contains(path));
+    let owner = maker.owner.clone();
+    for held in untouched.values_mut().filter(|held| maker.supersedes.contains(&held.owner)) {
+        held.owner = owner.clone();
+    }
+    if desired.prune == Prune::Unlisted {
+        let (given_up, kept) = untouched.into_iter().partition(|(_, held)| held.owner == owner);
+        goals.extend(maker.pruned(given_up));
+        untouched = kept;
+    }
+    Goals { goals, untouched }
+}
+
+struct Maker<'a> {
+    observed: &'a Observed,
+    owner: Owner,
+    supersedes: Vec<Owner>,
+    /// Places that the document speaks of.
+    covered: BTreeSet<PolicyPath>,
+    problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Maker<'_> {
+    fn include(&mut self, file: DesiredFile) -> Option<Goal> {
+        self.covered.insert(file.path.clone());
+        self.check_owner(&file.path, &file.pointer)?;
+        self.check_place(&file.path, &file.pointer)?;
+        let kind = if file.content.is_some() { GoalKind::Text } else { GoalKind::Absent };
+        let entry = EntryOf::File(file.path.clone());
+        let mut goal = Goal::empty(entry, file.pointer, kind, file.path, OnConfined::Refuse);
+        match file.content {
+            Some(content) => {
+                let text = self.text(content, &goal.pointer)?;
+                let text = self.shared(text, &goal.main);
+                self.put_file(&mut goal, text, None);
+            }
+            None => self.take_away(&mut goal),
+        }
+        Some(goal)
+    }
+
+    fn profile(&mut self, profile: DesiredProfile) -> Option<Goal> {
+        let file = profile.file;
+        let main = PolicyPath::from(&file);
+        let (disable, force) = (PolicyPath::disable_link(&file), PolicyPath::force_complain_link(&file));
+        self.covered.extend([main.clone(), disable.clone(), force.clone()]);
+        self.check_owner(&main, &profile.pointer)?;
+        for path in [&main, &disable, &force] {
+            if *path == main || !matches!(self.observed.standing(path), Standing::Link { .. }) {
+                self.check_place(path, &profile.pointer)?;
+            }
+        }
+        let (pointer, on_confined) = (profile.pointer, profile.on_confined);
+        let entry = EntryOf::Profile(file.clone());
+        match profile.want {
+            ProfileWant::Text { content, mode, scope } => {
+                let raw = self.text(content, &pointer)?;
+                let mut goal = Goal::empty(entry, pointer, GoalKind::Text, main, on_confined);
+                let mut flags = None;
+                let text = match mode {
+                    WantedMode::Flags(mode) => {
+                        goal.mode = Some(mode);
+                        flags = Some((mode, scope));
+                        self.with_mode(&file, raw, mode, scope, &goal.main)
+                    }
+                    WantedMode::Disabled | WantedMode::AsWritten => self.shared(raw, &goal.main),
+                };
+                self.put_file(&mut goal, text, flags);
+                self.put_link(&mut goal, &disable, &file, mode == WantedMode::Disabled);
+                self.put_link(&mut goal, &force, &file, false);
+                Some(goal)
+            }
+            ProfileWant::ModeOnly { mode, scope, if_missing } => {
+                let goal = Goal::empty(entry, pointer, GoalKind::ModeOnly, main, on_confined);
+                self.mode_only(goal, &file, mode, scope, if_missing)
+            }
+            ProfileWant::Absent => {
+                let mut goal = Goal::empty(entry, pointer, GoalKind::Absent, main, on_confined);
+                self.take_away(&mut goal);
+                self.put_link(&mut goal, &disable, &file, false);
+                self.put_link(&mut goal, &force, &file, false);
+                Some(goal)
+            }
+        }
+    }
+
+    /// A profile that somebody else installed: links where their result is the same as flags would give, so that
+    /// upgrades of its package see no edited file; else its flags.
+    fn mode_only(
+        &mut self,
+        mut goal: Goal,
+        file: &FileName,
+        mode: WantedMode,
+        scope: ModeScope,
+        if_missing: IfMissing,
+    ) -> Option<Goal> {
+        let (disable, force) = (PolicyPath::disable_link(file), PolicyPath::force_complain_link(file));
+        let Standing::File(current, attributes) = self.observed.standing(&goal.main).clone() else {
+            let missing = format!("`{file}` is not installed, and the entry brings no text");
+            match if_missing {
+                IfMissing::Skip => self.warnings.push(format!("{missing}: skipped")),
+                IfMissing::Refuse => self.problems.push(
+                    Problem::new(&goal.pointer, ProblemCode::NotInstalled, missing)
+                        .allowed("an installed profile, a text, or \"if_missing\": \"skip\""),
+                ),
+            }
+            return None;
+        };
+        let held = self.observed.ledger.held.get(&goal.main);
+        let wrote = held.filter(|held| is_content(&held.stands, &current)).map(|held| &held.original);
+        let (base, before) = match (wrote, self.observed.originals.get(&goal.main)) {
+            (Some(kept @ Original::Kept(_)), Some(text)) => (Arc::clone(text), kept.clone()),
+            (Some(Original::Nothing), _) => (Arc::clone(&current), Original::Nothing),
+            _ => (Arc::clone(&current), Original::Untouched),
+        };
+        let mut text = Arc::clone(&base);
+        let mut forced = false;
+        if let WantedMode::Flags(mode) = mode {
+            goal.mode = Some(mode);
+            let rewritten = syntax::set_mode(&base.bytes, base.scan(), mode, scope);
+            self.warn_of_kept(file, &base, &rewritten.kept);
+            if *rewritten.text != *base.bytes {
+                if mode == Mode::Complain && rewritten.kept.is_empty() {
+                    forced = true;
+                } else {
+                    text = Arc::new(Text::new(rewritten.text.into_owned()));
+                }
+            }
+        }
+        let edited = text.digest() != base.digest();
+        let original = match before {
+            Original::Kept(_) if !edited => Original::Untouched,
+            Original::Untouched if edited => {
+                goal.adoptions.push(Arc::clone(&current));
+                Original::Kept(Stands::File { sha256: current.digest(), attributes })
+            }
+            unchanged => unchanged,
+        };
+        if text.digest() != current.digest() {
+            goal.reasons.push(Reason::MODE.into());
+        }
+        let target = Target::File(text, attributes);
+        let held = Held { owner: self.owner.clone(), stands: target.stands(), original };
+        goal.held.push((goal.main.clone(), held));
+        goal.places.push(PlaceGoal { path: goal.main.clone(), target });
+        self.put_link(&mut goal, &disable, file, mode == WantedMode::Disabled);
+        if mode != WantedMode::Disabled {
+            self.put_link(&mut goal, &force, file, forced);
+        }
+        Some(goal)
+    }
+
+    /// Goals for the places that the owner holds and no longer lists.
+    fn pruned(&mut self, given_up: BTreeMap<PolicyPath, Held>) -> Vec<Goal> {
+        let mut goals: BTreeMap<EntryOf, Goal> = BTreeMap::new();
+        for (path, held) in given_up {
+            let standing = self.observed.standing(&path);
+            let ours = match standing {
+                Standing::File(text, _) => is_content(&held.stands, text),
+                other => other.stands().is_some_and(|stands| stands == held.stands),
+            };
+            let target = match held.original {
+                Original::Untouched => continue,
+                _ if !ours => {
+                    self.warnings.push(format!(
+                        "`{path}` was changed by somebody since this owner wrote it: left as it is, no longer managed"
+                    ));
+                    continue;
+                }
+                Original::Nothing | Original::Kept(Stands::Absent) => Target::Absent,
+                Original::Kept(Stands::Link { target }) => Target::Link(target),
+                Original::Kept(Stands::File { attributes, .. }) => match self.observed.originals.get(&path) {
+                    Some(text) => Target::File(Arc::clone(text), attributes),
+                    None => continue,
+                },
+            };
+            let (entry, main) = entry_of(&path);
+            let goal = goals.entry(entry.clone()).or_insert_with(|| {
+                let mut goal = Goal::empty(entry, String::new(), GoalKind::Pruned, main, OnConfined::Refuse);
+                goal.reasons.push(Reason::PRUNED.into());
+                goal
+            });
+            goal.places.push(PlaceGoal { path, target });
+        }
+        goals.into_values().collect()
+    }
+
+    fn put_file(&mut self, goal: &mut Goal, text: Arc<Text>, flags: Option<(Mode, ModeScope)>) {
+        let attributes = self.observed.attributes;
+        let standing = self.observed.standing(&goal.main);
+        let held = self.observed.ledger.held.get(&goal.main);
+        let adopt = match (standing, held.map(|held| &held.original)) {
+            (Standing::File(before, before_attributes), None | Some(Original::Untouched)) => {
+                goal.adoptions.push(Arc::clone(before));
+                Original::Kept(Stands::File { sha256: before.digest(), attributes: *before_attributes })
+            }
+            (_, None | Some(Original::Untouched)) => Original::Nothing,
+            (_, Some(original)) => original.clone(),
+        };
+        match standing {
+            Standing::File(before, before_attributes) if before.digest() == text.digest() => {
+                if *before_attributes != attributes {
+                    goal.reasons.push(Reason::ATTRIBUTES.into());
+                }
+            }
+            Standing::File(before, _) => {
+                if held.is_none() {
+                    goal.reasons.push(Reason::ADOPTED.into());
+                }
+                let only_flags = flags.is_some_and(|(mode, _)| same_but_for_flags(before, &text, mode));
+                goal.reasons.push(if only_flags { Reason::MODE.into() } else { Reason::CONTENT.into() });
+            }
+            _ => goal.reasons.push(Reason::CONTENT.into()),
+        }
+        let target = Target::File(text, attributes);
+        let held = Held { owner: self.owner.clone(), stands: target.stands(), original: adopt };
+        goal.held.push((goal.main.clone(), held));
+        goal.places.push(PlaceGoal { path: goal.main.clone(), target });
+    }
+
+    fn take_away(&mut self, goal: &mut Goal) {
+        let path = goal.main.clone();
+        if !matches!(self.observed.standing(&path), Standing::Absent) {
+            goal.reasons.push(Reason::CONTENT.into());
+        }
+        self.put(goal, path, Target::Absent);
+    }
+
+    /// Sees to it that the link is there, or is not. A link of somebody else's that the parser honours will do.
+    fn put_link(&mut self, goal: &mut Goal, path: &PolicyPath, file: &FileName, wanted: bool) {
+        let standing = self.observed.standing(path);
+        let target = match (wanted, standing.is_effective()) {
+            (true, true) => {
+                if let Some(held) = self.observed.ledger.held.get(path) {
+                    goal.held.push((path.clone(), self.taken_over(held)));
+                }
+                return;
+            }
+            (true, false) => Target::Link(format!("../{file}")),
+            (false, _) => Target::Absent,
+        };
+        let in_place = standing.stands().is_some_and(|stands| stands == target.stands());
+        if !in_place {
+            goal.reasons.push(Reason::MODE.into());
+        }
+        self.put(goal, path.clone(), target);
+    }
+
+    fn put(&mut self, goal: &mut Goal, path: PolicyPath, target: Target) {
+        let standing = self.observed.standing(&path);
+        let held = self.observed.ledger.held.get(&path);
+        let original = match (held.map(|held| &held.original), standing.stands()) {
+            (Some(original @ (Original::Kept(_) | Original::Nothing)), _) => Some(original.clone()),
+            (_, Some(Stands::Absent) | None) => match target {
+                Target::Absent => None,
+                Target::File(..) | Target::Link(_) => Some(Original::Nothing),
+            },
+            (_, Some(before)) => {
+                goal.adoptions.extend(standing.text().cloned());
+                Some(Original::Kept(before))
+            }
+        };
+        if let Some(original) = original {
+            let held = Held { owner: self.owner.clone(), stands: target.stands(), original };
+            goal.held.push((path.clone(), held));
+        }
+        goal.places.push(PlaceGoal { path, target });
+    }
+
+    fn taken_over(&self, held: &Held) -> Held {
+        Held { owner: self.owner.clone(), ..held.clone() }
+    }
+
+    fn text(&mut self, content: Content, pointer: &str) -> Option<Arc<Text>> {
+        match content {
+            Content::Inline(text) => Some(text),
+            Content::Source { path, sha256 } => {
+                let place = format!("{pointer}/source");
+                let text = match self.observed.sources.get(&path) {
+                    Some(Ok(text)) => Arc::clone(text),
+                    Some(Err(why)) => {
+                        self.problems.push(Problem::new(place, ProblemCode::BadSource, why.clone()));
+                        return None;
+                    }
+                    None => {
+                        let why = format!("{} was not read", path.display());
+                        self.problems.push(Problem::new(place, ProblemCode::BadSource, why));
+                        return None;
+                    }
+                };
+                if let Some(expected) = sha256.filter(|expected| *expected != text.digest()) {
+                    let why = format!("{} has SHA-256 {}, not {expected}", path.display(), text.digest());
+                    self.problems.push(Problem::new(format!("{pointer}/sha256"), ProblemCode::BadSource, why));
+                    return None;
+                }
+                Some(text)
+            }
+        }
+    }
+
+    /// The installed text where its bytes are the same: it is scanned already.
+    fn shared(&self, text: Arc<Text>, path: &PolicyPath) -> Arc<Text> {
+        match self.observed.standing(path) {
+            Standing::File(installed, _) if installed.bytes == text.bytes => Arc::clone(installed),
+            _ => text,
+        }
+    }
+
+    fn with_mode(
+        &mut self,
+        file: &FileName,
+        raw: Arc<Text>,
+        mode: Mode,
+        scope: ModeScope,
+        path: &PolicyPath,
+    ) -> Arc<Text> {
+        let raw = self.shared(raw, path);
+        let rewritten = syntax::set_mode(&raw.bytes, raw.scan(), mode, scope);
+        self.warn_of_kept(file, &raw, &rewritten.kept);
+        if *rewritten.text == *raw.bytes {
+            return raw;
+        }
+        self.shared(Arc::new(Text::new(rewritten.text.into_owned())), path)
+    }
+
+    fn warn_of_kept(&mut self, file: &FileName, text: &Text, kept: &[usize]) {
+        if kept.is_empty() {
+            return;
+        }
+        let names: Vec<String> = kept
+            .iter()
+            .map(|header| &text.scan().headers[*header])
+            .map(|header| {
+                let name = &header.name;
+                format!("{name} ({})", header.mode.map_or("enforce", Mode::flag))
+            })
+            .collect();
+        self.warnings.push(format!(
+            "`{file}`: {} keep the mode that they are written in; \"mode_scope\": \"all\" changes them too",
+            names.join(", ")
+        ));
+    }
+
+    fn check_owner(&mut self, path: &PolicyPath, pointer: &str) -> Option<()> {
+        let held = self.observed.ledger.held.get(path);
+        let other =
+            held.map(|held| &held.owner).filter(|owner| **owner != self.owner && !self.supersedes.contains(owner));
+        let Some(other) = other else { return Some(()) };
+        self.problems.push(
+            Problem::new(pointer, ProblemCode::OwnedByOther, format!("`{path}` is held by the owner `{other}`"))
+                .allowed(format!("another file, or \"supersedes\": [\"{other}\"] to take all its entries over")),
+        );
+        None
+    }
+
+    fn check_place(&mut self, path: &PolicyPath, pointer: &str) -> Option<()> {
+        let what = match self.observed.standing(path) {
+            Standing::Absent | Standing::File(..) => return Some(()),
+            Standing::Link { target, .. } => format!("a symbolic link to `{target}`"),
+            Standing::Directory => "a directory".to_owned(),
+            Standing::Other(what) => (*what).to_owned(),
+        };
+        self.problems.push(
+            Problem::new(pointer, ProblemCode::NotAFile, format!("at `{path}` stands {what}, not a regular file"))
+                .allowed("move it away, or choose another name; links are never written through"),
+        );
+        None
+    }
+}
+
+impl Goal {
+    fn empty(entry: EntryOf, pointer: String, kind: GoalKind, main: PolicyPath, on_confined: OnConfined) -> Self {
+        Self {
+            entry,
+            pointer,
+            kind,
+            main,
+            places: Vec::new(),
+            reasons: Vec::new(),
+            adoptions: Vec::new(),
+            held: Vec::new(),
+            mode: None,
+            on_confined,
+        }
+    }
+}
+
+fn is_content(stands: &Stands, text: &Text) -> bool {
+    matches!(stands, Stands::File { sha256, .. } if *sha256 == text.digest())
+}
+
+fn same_but_for_flags(before: &Text, after: &Text, mode: Mode) -> bool {
+    let rewritten = syntax::set_mode(&before.bytes, before.scan(), mode, ModeScope::All);
+    let other = syntax::set_mode(&after.bytes, after.scan(), mode, ModeScope::All);
+    *rewritten.text == *other.text
+}
+
+/// Whether the place is one of the links that switch profiles, which are no policy text.
+pub(super) fn is_link(path: &PolicyPath) -> bool {
+    [DISABLE, FORCE_COMPLAIN].into_iter().any(|directory| path.parents().any(|parent| parent.as_str() == directory))
+}
+
+/// The entry that a held place belongs to, and that entry's file.
+pub(super) fn entry_of(path: &PolicyPath) -> (EntryOf, PolicyPath) {
+    let name = path.as_str().rsplit_once('/').filter(|_| is_link(path)).map_or(path.as_str(), |(_, name)| name);
+    let file = FileName::new(name).ok();
+    match file {
+        Some(file) => (EntryOf::Profile(file.clone()), PolicyPath::from(&file)),
+        None => (EntryOf::File(path.clone()), path.clone()),
+    }
+}

@@ -1,0 +1,294 @@
+//! Weighs every profile that a plan concerns: what becomes of its file, and whether it must be compiled again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::conflict::{self, Definitions, Scopes};
+use super::freshness::{self, Freshness, Staleness};
+use super::goal::{Goal, GoalKind};
+use super::{Effect, EntryOf, Expected, Listed, Observed, Source, Standing, Step, Target, installed};
+use crate::document::OnConfined;
+use crate::problem::Problem;
+use crate::profile::{FileName, PolicyPath, ProfileName};
+use crate::report::{Action, Change, Draft, FileEntry, Outcome, ProfileEntry, Reason};
+use crate::tree::{Closures, InputId, Overlay, Text, View};
+
+/// What the goals come to.
+pub(super) struct Weighed {
+    pub(super) problems: Vec<Problem>,
+    pub(super) steps: Vec<Step>,
+    pub(super) defined: BTreeMap<ProfileName, FileName>,
+    pub(super) forgotten: Vec<FileName>,
+}
+
+/// Gives every goal, and every installed profile that depends on what the goals change, its entry in the report and
+/// its step.
+pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draft: &mut Draft) -> Weighed {
+    let nothing = Overlay::new();
+    let before = View::new(&observed.tree, &nothing);
+    let after = View::new(&observed.tree, overlay);
+    let mut scales = Scales {
+        observed,
+        freshness: Freshness::new(observed),
+        before: Closures::new(before, &observed.search),
+        scopes_before: Scopes::default(),
+        after: Closures::new(after, &observed.search),
+        scopes_after: Scopes::default(),
+        changed: overlay.keys().flat_map(|path| path.ancestors().take(2)).map(PathBuf::from).collect(),
+    };
+
+    let installed = installed(after, observed);
+    let switches: BTreeMap<&FileName, bool> = goals
+        .iter()
+        .filter_map(|goal| match &goal.entry {
+            EntryOf::Profile(file) => Some((file, goal.switches(observed, file).0)),
+            EntryOf::File(_) => None,
+        })
+        .collect();
+    let is_enabled = |file: &FileName| switches.get(file).copied().unwrap_or_else(|| !observed.is_disabled(file));
+    let enabled = installed.iter().filter(|(file, _)| is_enabled(file));
+    let definitions = conflict::definitions(enabled, &mut scales.after, &mut scales.scopes_after);
+    let mut problems = Vec::new();
+    conflict::check(&definitions, goals, &mut problems);
+
+    let mut steps = Vec::new();
+    for goal in goals {
+        match &goal.entry {
+            EntryOf::File(path) => {
+                if let Some(entry) = scales.include(path, goal) {
+                    draft.files.insert(path.clone(), entry);
+                }
+            }
+            EntryOf::Profile(file) => {
+                let (entry, step) = scales.listed(file, goal, &definitions);
+                if entry.action != Action::Keep || goal.kind != GoalKind::Pruned {
+                    draft.profiles.insert(file.clone(), entry);
+                }
+                steps.extend(step);
+            }
+        }
+    }
+    if !overlay.is_empty() {
+        for (file, text) in installed.iter().filter(|(file, _)| is_enabled(file)) {
+            if draft.profiles.contains_key(file) {
+                continue;
+            }
+            if let Some((entry, step)) = scales.dependent(file, text) {
+                draft.profiles.insert(file.clone(), entry);
+                steps.push(step);
+            }
+        }
+    }
+    let recorded = observed.ledger.compiled.keys();
+    let forgotten = recorded.filter(|file| !installed.contains_key(*file)).cloned().collect();
+    Weighed { problems, steps, defined: definitions.into_names(), forgotten }
+}
+
+struct Scales<'a> {
+    observed: &'a Observed,
+    freshness: Freshness<'a>,
+    before: Closures<'a>,
+    scopes_before: Scopes,
+    after: Closures<'a>,
+    scopes_after: Scopes,
+    /// The paths that the plan changes, and the directories that they stand in.
+    changed: HashSet<PathBuf>,
+}
+
+impl Scales<'_> {
+    fn include(&self, path: &PolicyPath, goal: &Goal) -> Option<FileEntry> {
+        let effects: Vec<Effect> = goal.effects(self.observed).collect();
+        let action = action_of(goal, &effects);
+        if action == Action::Keep && goal.kind == GoalKind::Pruned {
+            return None;
+        }
+        Some(FileEntry {
+            path: path.clone(),
+            action,
+            outcome: outcome_of(action),
+            reasons: if effects.is_empty() { Vec::new() } else { goal.reasons.clone() },
+            error: None,
+            sha256: goal.digests(self.observed),
+        })
+    }
+
+    fn listed(&mut self, file: &FileName, goal: &Goal, definitions: &Definitions) -> (ProfileEntry, Option<Step>) {
+        let effects: Vec<Effect> = goal.effects(self.observed).collect();
+        let mut entry = ProfileEntry {
+            file: file.clone(),
+            action: action_of(goal, &effects),
+            outcome: Outcome::Unchanged,
+            reasons: if effects.is_empty() { Vec::new() } else { goal.reasons.clone() },
+            error: None,
+            sha256: goal.digests(self.observed),
+            loaded: Vec::new(),
+        };
+        let (enabled, forced_complain) = goal.switches(self.observed, file);
+        let text = goal.final_text(self.observed).filter(|_| enabled || goal.kind == GoalKind::Text);
+        let step = match text {
+            Some(text) => self.to_compile(&mut entry, goal, text, enabled, forced_complain, !effects.is_empty()),
+            None => self.to_unload(&mut entry, goal, definitions, !effects.is_empty()),
+        };
+        entry.outcome = outcome_of(entry.action);
+        entry.reasons.sort();
+        entry.reasons.dedup();
+        (entry, step)
+    }
+
+    fn to_compile(
+        &mut self,
+        entry: &mut ProfileEntry,
+        goal: &Goal,
+        text: Arc<Text>,
+        enabled: bool,
+        forced_complain: bool,
+        changed: bool,
+    ) -> Option<Step> {
+        let file = entry.file.clone();
+        let inputs = self.after.of(&text);
+        let stale = self.freshness.stale_reasons(&file, &text, forced_complain, &inputs, &self.after);
+        let kernel = if enabled { self.freshness.kernel_reasons(&file) } else { Vec::new() };
+        if let (true, Some(record)) = (enabled, self.observed.ledger.compiled.get(&file)) {
+            entry.loaded = freshness::loaded_entries(record, self.observed.kernel.as_ref());
+        }
+        let is_new = matches!(self.observed.standing(&goal.main), Standing::Absent);
+        match stale {
+            Staleness::Fresh if kernel.is_empty() => return None,
+            Staleness::Fresh | Staleness::NeverCompiled => entry.reasons.extend(kernel),
+            // What a new file includes is no reason for writing it, and its old content's record says nothing.
+            Staleness::Stale(_) if is_new => {}
+            Staleness::Stale(reasons) => {
+                entry.reasons.extend(reasons.into_iter().filter(|reason| !changed || reason.0 != Reason::CONTENT));
+                entry.reasons.extend(kernel);
+            }
+        }
+        let touched = changed || self.includes_changed(&inputs);
+        if touched && !changed && entry.reasons.is_empty() {
+            let paths = inputs.iter().map(|id| self.after.input(*id).path.as_path());
+            let paths = paths.filter(|path| self.changed.contains(*path)).collect();
+            entry.reasons = self.freshness.include_reasons(&paths);
+        }
+        if entry.action == Action::Keep {
+            entry.action = Action::Reload;
+        }
+        let expected = conflict::expected(&text, goal.mode, forced_complain, &mut self.after, &mut self.scopes_after);
+        Some(Step {
+            listed: Listed::Document,
+            compile: Some(Source::of(text, forced_complain, &inputs, &self.after)),
+            expected,
+            defined_before: self.defined_before(&file),
+            on_confined: goal.on_confined,
+            enabled,
+            touched,
+            file,
+        })
+    }
+
+    fn to_unload(
+        &mut self,
+        entry: &mut ProfileEntry,
+        goal: &Goal,
+        definitions: &Definitions,
+        changed: bool,
+    ) -> Option<Step> {
+        let defined_before = self.defined_before(&entry.file);
+        let is_loaded = |name: &ProfileName| {
+            self.observed.kernel.as_ref().is_some_and(|kernel| kernel.loaded.contains_key(name))
+                && !definitions.defines(name)
+        };
+        let unload = defined_before.iter().any(is_loaded);
+        if !changed && !unload {
+            return None;
+        }
+        if !changed {
+            entry.action = Action::Reload;
+            entry.reasons.push(Reason::KERNEL_DRIFT.into());
+        }
+        Some(Step {
+            file: entry.file.clone(),
+            listed: Listed::Document,
+            compile: None,
+            expected: Expected::default(),
+            defined_before,
+            on_confined: goal.on_confined,
+            enabled: false,
+            touched: changed,
+        })
+    }
+
+    /// An installed profile that the document does not list, if it depends on something that the document changes.
+    fn dependent(&mut self, file: &FileName, text: &Arc<Text>) -> Option<(ProfileEntry, Step)> {
+        let inputs = self.after.of(text);
+        let old_inputs = self.before.of(text);
+        let was_included = old_inputs.iter().any(|id| self.changed.contains(&self.before.input(*id).path));
+        if !was_included && !self.includes_changed(&inputs) {
+            return None;
+        }
+        let changed = freshness::changed_paths(&old_inputs, &self.before, &inputs, &self.after);
+        if changed.is_empty() {
+            return None;
+        }
+        let reasons = self.freshness.include_reasons(&changed);
+        let defined_before = self.defined_before(file);
+        if let Some(kernel) = &self.observed.kernel {
+            if !defined_before.iter().any(|name| kernel.loaded.contains_key(name)) {
+                return None;
+            }
+        }
+        let record = self.observed.ledger.compiled.get(file);
+        let entry = ProfileEntry {
+            file: file.clone(),
+            action: Action::Reload,
+            outcome: Outcome::Planned,
+            reasons,
+            error: None,
+            sha256: Change { before: Some(text.digest()), after: Some(text.digest()) },
+            loaded: record
+                .map(|record| freshness::loaded_entries(record, self.observed.kernel.as_ref()))
+                .unwrap_or_else(Vec::new),
+        };
+        let forced_complain = self.observed.is_forced_to_complain(file);
+        let step = Step {
+            file: file.clone(),
+            listed: Listed::Dependent,
+            compile: Some(Source::of(Arc::clone(text), forced_complain, &inputs, &self.after)),
+            expected: Expected::default(),
+            defined_before,
+            on_confined: OnConfined::Refuse,
+            enabled: true,
+            touched: true,
+        };
+        Some((entry, step))
+    }
+
+    fn includes_changed(&self, inputs: &[InputId]) -> bool {
+        !self.changed.is_empty() && inputs.iter().any(|id| self.changed.contains(&self.after.input(*id).path))
+    }
+
+    /// The names that the installed text of `file` gave to the kernel: as it was compiled, else as its headers say.
+    fn defined_before(&mut self, file: &FileName) -> BTreeSet<ProfileName> {
+        if let Some(record) = self.observed.ledger.compiled.get(file) {
+            return record.profiles.iter().map(|profile| profile.name.clone()).collect();
+        }
+        let Some(text) = self.observed.standing(&PolicyPath::from(file)).text() else { return BTreeSet::new() };
+        conflict::names_of(text, &mut self.before, &mut self.scopes_before)
+    }
+}
+
+fn action_of(goal: &Goal, effects: &[Effect]) -> Action {
+    if effects.is_empty() {
+        return Action::Keep;
+    }
+    let main = effects.iter().find(|effect| effect.path == goal.main);
+    match (goal.kind, main.map(|effect| (&effect.before, &effect.after))) {
+        (GoalKind::Absent, _) | (GoalKind::Pruned, Some((_, Target::Absent))) => Action::Remove,
+        (GoalKind::Pruned, _) => Action::Restore,
+        (_, Some((Standing::Absent, _))) => Action::Create,
+        _ => Action::Update,
+    }
+}
+
+fn outcome_of(action: Action) -> Outcome {
+    if action == Action::Keep { Outcome::Unchanged } else { Outcome::Planned }
+}

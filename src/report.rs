@@ -1,0 +1,565 @@
+//! The report: what a run did, would do, or why it did nothing, in one JSON value.
+//!
+//! It is a superset of what Ansible reads (`changed`, `failed`, `msg`, `warnings`, `diff`) and never has a key `rc`,
+//! which Ansible would take for a failure.
+//!
+//! **Invariant:** [`Report`] values come from [`Draft`] alone, which computes `changed`, `summary`, `msg` and the exit
+//! code from the entries' outcomes; nothing sets them by hand.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::problem::Problem;
+use crate::profile::{Digest, FileName, Mode, PolicyPath};
+
+mod diff;
+mod salt;
+mod text;
+
+pub use diff::{Diff, Diffs, Side};
+pub use salt::SaltReport;
+pub use text::{Colour, render as render_text};
+
+/// The version of the report's form.
+pub const REPORT_VERSION: u32 = 1;
+
+/// What a run did, would do (`check`), or why it was refused. Keys are always present and unknown is null; readers
+/// must ignore fields and values that they do not know.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// The version of the report's form: 1.
+    pub report: u32,
+    /// The programs that made it.
+    pub tool: Tool,
+    /// Whether anything on the host was changed (with `check`: would be changed). False after a complete rollback.
+    pub changed: bool,
+    /// Whether the document's state was not reached.
+    pub failed: bool,
+    /// Whether this was a run with `--check`, which has no effect of any kind.
+    pub check: bool,
+    /// One line for people.
+    pub msg: String,
+    /// Why the run failed; null when it did not.
+    pub error: Option<RunError>,
+    /// What is wrong with the document, all of it.
+    pub problems: Vec<Problem>,
+    /// How many profiles and files came to which end.
+    pub summary: Summary,
+    /// The profiles' files, sorted by name in byte order; unchanged ones only with `--all`.
+    pub profiles: Vec<ProfileEntry>,
+    /// The include files, sorted by path in byte order; unchanged ones only with `--all`.
+    pub files: Vec<FileEntry>,
+    /// Running processes that should be confined as this document says and are not, until they are restarted.
+    pub needs_restart: Vec<NeedsRestart>,
+    /// Whether a failure was undone.
+    pub rollback: Rollback,
+    /// What the recovery of an interrupted earlier run did; null when there was nothing to recover.
+    pub recovered: Option<Recovered>,
+    /// What concerns the running kernel.
+    pub kernel: KernelReport,
+    /// What people should know although it stops nothing.
+    pub warnings: Vec<String>,
+    /// With `--diff`: the texts before and after.
+    pub diff: Vec<Diff>,
+    /// How long the parts took, in milliseconds.
+    pub elapsed_ms: Elapsed,
+}
+
+/// The programs that made a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// aa-converge's own version.
+    pub version: String,
+    /// apparmor_parser's version; null when it is not known, because nothing was ever compiled.
+    pub parser: Option<String>,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunError {
+    /// A stable word for programs, so that they can tell what to try again from what to repair.
+    pub code: String,
+    /// What was attempted, on what, and why not.
+    pub message: String,
+    /// What to do about it; null where there is nothing general to say.
+    pub remedy: Option<String>,
+}
+
+/// How many profiles and files came to which end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Written where nothing was.
+    pub created: usize,
+    /// Written over something else, or its links changed.
+    pub updated: usize,
+    /// Same file, new compiled policy.
+    pub reloaded: usize,
+    /// Removed.
+    pub removed: usize,
+    /// Put back as it was before it was taken over.
+    pub restored: usize,
+    /// As the document says already.
+    pub unchanged: usize,
+    /// Those on which the run failed.
+    pub failed: usize,
+    /// Done and undone.
+    pub rolled_back: usize,
+    /// Not begun when the run failed.
+    pub not_attempted: usize,
+}
+
+/// What is done to a profile or file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Write it where nothing is.
+    Create,
+    /// Write it over something else, or change its links.
+    Update,
+    /// Leave the file; its compiled policy is another now.
+    Reload,
+    /// Remove it.
+    Remove,
+    /// Put back what stood there before it was taken over.
+    Restore,
+    /// Nothing.
+    Keep,
+}
+
+/// How far an action came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Would be done: the run had `--check`.
+    Planned,
+    /// Done and verified.
+    Applied,
+    /// Nothing was to be done.
+    Unchanged,
+    /// Done, and undone because of a later failure.
+    RolledBack,
+    /// Not begun when the run failed.
+    NotAttempted,
+    /// The run failed on it.
+    Failed,
+}
+
+/// Why an action is taken: one of `content`, `mode`, `attributes`, `include:<path>`, `parser`, `features`,
+/// `kernel-missing`, `kernel-drift`, `kernel-mode`, `adopted`, `pruned`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Reason(pub String);
+
+impl Reason {
+    /// The text differs.
+    pub const CONTENT: &str = "content";
+    /// Only the modes differ, in flags or by links.
+    pub const MODE: &str = "mode";
+    /// The file's permission bits or owner differ.
+    pub const ATTRIBUTES: &str = "attributes";
+    /// The parser, or its configuration, is another.
+    pub const PARSER: &str = "parser";
+    /// The kernel features that policy is compiled for are others.
+    pub const FEATURES: &str = "features";
+    /// The kernel does not have the profile.
+    pub const KERNEL_MISSING: &str = "kernel-missing";
+    /// The kernel has another profile of this name.
+    pub const KERNEL_DRIFT: &str = "kernel-drift";
+    /// The kernel has the profile in another mode.
+    pub const KERNEL_MODE: &str = "kernel-mode";
+    /// Somebody else's file was taken over.
+    pub const ADOPTED: &str = "adopted";
+    /// The owner no longer lists it.
+    pub const PRUNED: &str = "pruned";
+
+    /// An included file, directory or absence changed.
+    #[must_use]
+    pub fn include(path: &str) -> Self {
+        Self(format!("include:{path}"))
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(word: &str) -> Self {
+        Self(word.to_owned())
+    }
+}
+
+/// A value before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change<T> {
+    /// Before the run; null when there was none.
+    pub before: Option<T>,
+    /// After the run; null when there is none.
+    pub after: Option<T>,
+}
+
+/// What became of one profile's file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileEntry {
+    /// The file's name in the policy directory.
+    #[schemars(with = "String")]
+    pub file: FileName,
+    /// What is done.
+    pub action: Action,
+    /// How far it came.
+    pub outcome: Outcome,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What went wrong with it; null when nothing did.
+    pub error: Option<EntryError>,
+    /// SHA-256 of the file's bytes, 64 hexadecimal digits.
+    #[schemars(with = "Change<String>")]
+    pub sha256: Change<Digest>,
+    /// The profiles, hats and children that the file defines, as the kernel knows them.
+    pub loaded: Vec<LoadedProfile>,
+}
+
+/// One profile, hat or child in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadedProfile {
+    /// The full name, with parents and namespace.
+    pub name: String,
+    /// Its mode.
+    pub mode: Change<Mode>,
+    /// The kernel's hash of the compiled profile, hexadecimal (SHA-1 or SHA-256, as the kernel shows; SHA-256 where
+    /// the kernel is not managed).
+    pub hash: Change<String>,
+    /// Whether the kernel was read after the run and has just this.
+    pub verified: bool,
+}
+
+/// What became of one include file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct FileEntry {
+    /// The path relative to the policy directory.
+    #[schemars(with = "String")]
+    pub path: PolicyPath,
+    /// What is done.
+    pub action: Action,
+    /// How far it came.
+    pub outcome: Outcome,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What went wrong with it; null when nothing did.
+    pub error: Option<EntryError>,
+    /// SHA-256 of the file's bytes, 64 hexadecimal digits.
+    #[schemars(with = "Change<String>")]
+    pub sha256: Change<Digest>,
+}
+
+/// What went wrong with one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EntryError {
+    /// The parser's own first error line, or what the system said.
+    pub message: String,
+    /// The file that the parser was reading: the profile's or an include's; null where it did not say.
+    pub file: Option<String>,
+    /// The line in that file, from 1; null where it did not say.
+    pub line: Option<u32>,
+}
+
+/// A running process that should be confined and is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NeedsRestart {
+    /// The process.
+    pub pid: u32,
+    /// Its executable.
+    pub executable: String,
+    /// Its systemd unit; null when it is none's.
+    pub unit: Option<String>,
+    /// The profile that it should run under.
+    pub profile: String,
+    /// False where this cannot be known for sure.
+    pub certain: bool,
+}
+
+/// Whether a failure was undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rollback {
+    /// How it went.
+    pub state: RollbackState,
+    /// What could not be undone, each with the reason; empty unless `incomplete`.
+    pub left: Vec<String>,
+}
+
+/// How a rollback went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackState {
+    /// Nothing failed after the first effect.
+    NotNeeded,
+    /// Everything is as it was.
+    Complete,
+    /// Something could not be undone; `left` names it.
+    Incomplete,
+}
+
+/// What the recovery of an interrupted earlier run did, or with `--check` would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recovered {
+    /// Paths and profiles that were put back.
+    pub restored: Vec<String>,
+    /// What somebody else changed since, and was left as it is.
+    pub left: Vec<String>,
+}
+
+/// What concerns the running kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelReport {
+    /// Whether policy was loaded into the running kernel.
+    pub managed: bool,
+    /// AppArmor's global mode; null when the kernel is not managed.
+    pub global_mode: Option<String>,
+    /// The policy's revision after the run; null when the kernel is not managed.
+    pub revision: Option<u64>,
+    /// How many times policy was written to the kernel.
+    pub writes: u32,
+    /// Whether all changed profiles were loaded in one write.
+    pub atomic: bool,
+}
+
+/// How long the parts of a run took, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Elapsed {
+    /// Reading and comparing.
+    pub observe: u64,
+    /// Compiling.
+    pub compile: u64,
+    /// Writing, loading and verifying.
+    pub commit: u64,
+}
+
+/// Which entries a report lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Only what is not `keep`.
+    Changed,
+    /// Everything.
+    All,
+}
+
+/// A report in the making.
+#[derive(Debug)]
+pub struct Draft {
+    /// Entries of profiles, by file name.
+    pub profiles: BTreeMap<FileName, ProfileEntry>,
+    /// Entries of include files, by path.
+    pub files: BTreeMap<PolicyPath, FileEntry>,
+    /// See [`Report::warnings`].
+    pub warnings: Vec<String>,
+    /// See [`Report::diff`].
+    pub diff: Vec<Diff>,
+    /// See [`Tool::parser`].
+    pub parser_version: Option<String>,
+    /// See [`Report::rollback`].
+    pub rollback: Rollback,
+    /// See [`Report::recovered`].
+    pub recovered: Option<Recovered>,
+    /// See [`Report::kernel`].
+    pub kernel: KernelReport,
+    /// See [`Report::elapsed_ms`].
+    pub elapsed: Elapsed,
+    /// See [`Report::needs_restart`].
+    pub needs_restart: Vec<NeedsRestart>,
+    /// See [`Report::check`].
+    pub check: bool,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            profiles: BTreeMap::new(),
+            files: BTreeMap::new(),
+            warnings: Vec::new(),
+            diff: Vec::new(),
+            parser_version: None,
+            rollback: Rollback { state: RollbackState::NotNeeded, left: Vec::new() },
+            recovered: None,
+            kernel: KernelReport::default(),
+            elapsed: Elapsed::default(),
+            needs_restart: Vec::new(),
+            check: false,
+        }
+    }
+}
+
+impl Draft {
+    /// Gives every entry that is not `keep` this outcome.
+    pub fn settle(&mut self, outcome: Outcome) {
+        for entry in self.profiles.values_mut().filter(|entry| entry.action != Action::Keep) {
+            entry.outcome = outcome;
+        }
+        for entry in self.files.values_mut().filter(|entry| entry.action != Action::Keep) {
+            entry.outcome = outcome;
+        }
+    }
+
+    /// Ends the draft as the report of a run that reached its end.
+    #[must_use]
+    pub fn finish(self, listing: Listing) -> Report {
+        self.into_report(None, Vec::new(), listing)
+    }
+
+    /// Ends the draft as the report of a run that failed with `error`, before or after its first effect: the
+    /// rollback's state says which.
+    #[must_use]
+    pub fn fail(self, error: RunError, listing: Listing) -> Report {
+        self.into_report(Some(error), Vec::new(), listing)
+    }
+
+    /// Ends the draft as the report of a run that was refused before its first effect.
+    #[must_use]
+    pub fn refuse(mut self, error: Error, listing: Listing) -> Report {
+        let untouched = |outcome: &mut Outcome| {
+            if matches!(outcome, Outcome::Planned | Outcome::Applied) {
+                *outcome = Outcome::NotAttempted;
+            }
+        };
+        self.profiles.values_mut().for_each(|entry| untouched(&mut entry.outcome));
+        self.files.values_mut().for_each(|entry| untouched(&mut entry.outcome));
+        let run_error = RunError::from(&error);
+        let problems = match error {
+            Error::Document(problems) => problems,
+            _ => Vec::new(),
+        };
+        self.into_report(Some(run_error), problems, listing)
+    }
+
+    fn into_report(self, error: Option<RunError>, problems: Vec<Problem>, listing: Listing) -> Report {
+        let ends = || {
+            let profiles = self.profiles.values().map(|entry| (entry.action, entry.outcome));
+            profiles.chain(self.files.values().map(|entry| (entry.action, entry.outcome)))
+        };
+        let mut summary = Summary::default();
+        ends().for_each(|(action, outcome)| summary.count(action, outcome));
+        let recovered = self.recovered.as_ref().is_some_and(|recovered| !recovered.restored.is_empty());
+        let changed = recovered
+            || self.rollback.state == RollbackState::Incomplete
+            || ends().any(|(_, outcome)| matches!(outcome, Outcome::Planned | Outcome::Applied));
+        let msg = match &error {
+            Some(error) => error.message.clone(),
+            None => summary.sentence(self.check, ends().count(), recovered),
+        };
+        let listed = |action: Action| listing == Listing::All || action != Action::Keep;
+        Report {
+            report: REPORT_VERSION,
+            tool: Tool { version: env!("CARGO_PKG_VERSION").to_owned(), parser: self.parser_version },
+            changed,
+            failed: error.is_some(),
+            check: self.check,
+            msg,
+            error,
+            problems,
+            summary,
+            profiles: self
+                .profiles
+                .into_values()
+                .filter(|entry| listed(entry.action) || entry.error.is_some())
+                .collect(),
+            files: self.files.into_values().filter(|entry| listed(entry.action) || entry.error.is_some()).collect(),
+            needs_restart: self.needs_restart,
+            rollback: self.rollback,
+            recovered: self.recovered,
+            kernel: self.kernel,
+            warnings: self.warnings,
+            diff: self.diff,
+            elapsed_ms: self.elapsed,
+        }
+    }
+}
+
+impl Summary {
+    fn count(&mut self, action: Action, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Failed => &mut self.failed,
+            Outcome::RolledBack => &mut self.rolled_back,
+            Outcome::NotAttempted => &mut self.not_attempted,
+            Outcome::Planned | Outcome::Applied | Outcome::Unchanged => match action {
+                Action::Create => &mut self.created,
+                Action::Update => &mut self.updated,
+                Action::Reload => &mut self.reloaded,
+                Action::Remove => &mut self.removed,
+                Action::Restore => &mut self.restored,
+                Action::Keep => &mut self.unchanged,
+            },
+        };
+        *counter += 1;
+    }
+
+    fn sentence(&self, check: bool, total: usize, recovered: bool) -> String {
+        let parts: Vec<String> = [
+            (self.created, "created"),
+            (self.updated, "updated"),
+            (self.reloaded, "reloaded"),
+            (self.removed, "removed"),
+            (self.restored, "restored"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+        let changed = total - self.unchanged;
+        let after_recovery = if recovered { "; an interrupted run was undone first" } else { "" };
+        if changed == 0 {
+            return format!("all {total} in sync{after_recovery}");
+        }
+        let would = if check { "would be " } else { "" };
+        format!("{changed} of {total} {would}changed: {}{after_recovery}", parts.join(", "))
+    }
+}
+
+impl From<&Error> for RunError {
+    fn from(error: &Error) -> Self {
+        Self { code: error.code().to_owned(), message: error.to_string(), remedy: error.remedy() }
+    }
+}
+
+/// How a run ends for the program that called it (the exit status).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Converged, or nothing to do.
+    Converged = 0,
+    /// A defect of ours.
+    Defect = 1,
+    /// Changed, or would change; only with `--detailed-exitcodes`.
+    Changed = 2,
+    /// The document is refused.
+    DocumentRefused = 3,
+    /// Refused before any change.
+    Refused = 4,
+    /// Failed, and everything is as it was.
+    RolledBack = 5,
+    /// Failed, and not everything is as it was.
+    RollbackIncomplete = 6,
+    /// The call is wrong.
+    Usage = 64,
+}
+
+impl Report {
+    /// The exit status that goes with the report.
+    #[must_use]
+    pub fn exit(&self, detailed: bool) -> Exit {
+        let Some(error) = &self.error else {
+            return if detailed && self.changed { Exit::Changed } else { Exit::Converged };
+        };
+        match (self.rollback.state, error.code.as_str()) {
+            (RollbackState::Complete, _) => Exit::RolledBack,
+            (RollbackState::Incomplete, _) => Exit::RollbackIncomplete,
+            (RollbackState::NotNeeded, Error::DEFECT) => Exit::Defect,
+            (RollbackState::NotNeeded, Error::USAGE) => Exit::Usage,
+            (RollbackState::NotNeeded, Error::DOCUMENT) => Exit::DocumentRefused,
+            (RollbackState::NotNeeded, _) => Exit::Refused,
+        }
+    }
+}
+
+/// The JSON Schema of [`Report`].
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    crate::schema::of::<Report>("report", REPORT_VERSION, "The report of aa-converge apply, version 1")
+}

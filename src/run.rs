@@ -1,0 +1,98 @@
+//! One run, from the document to the report.
+
+use std::time::{Duration, Instant};
+
+use crate::apply::{self, Progress, Recovery};
+use crate::document::{self, Desired};
+use crate::error::Error;
+use crate::host::{Host, LockedHost};
+use crate::observe::{self, Assumed};
+use crate::plan::{self, Plan};
+use crate::report::{Diffs, Draft, Listing, Report, Rollback, RollbackState, RunError};
+
+/// How a run goes about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether texts before and after are in the report.
+    pub diffs: Diffs,
+    /// Which entries the report lists.
+    pub listing: Listing,
+    /// How long to wait for another run to end.
+    pub lock_timeout: Duration,
+}
+
+/// Makes the host what the document says.
+#[must_use]
+pub fn apply(json: &[u8], host: Host, options: Options, progress: &Progress<'_>) -> Report {
+    let desired = match document::parse(json) {
+        Ok(desired) => desired,
+        Err(problems) => return Draft::default().refuse(Error::Document(problems), options.listing),
+    };
+    let mut host = match host.lock(options.lock_timeout) {
+        Ok(host) => host,
+        Err(error) => return Draft::default().refuse(error, options.listing),
+    };
+    match apply::recover(&mut host) {
+        Ok(Recovery::Clean(recovered)) => host.recovered = recovered,
+        Ok(Recovery::Incomplete(left)) => return not_recovered(left, options.listing),
+        Err(error) => return Draft::default().refuse(error, options.listing),
+    }
+    converge(desired, host, options, progress)
+}
+
+fn converge(desired: Desired, host: LockedHost, options: Options, progress: &Progress<'_>) -> Report {
+    let recovered = host.recovered.clone();
+    let refuse = |mut draft: Draft, error: Error| {
+        draft.recovered.clone_from(&recovered);
+        draft.refuse(error, options.listing)
+    };
+    let plan = match observe_and_plan(desired, &host.host, &Assumed::default(), options.diffs) {
+        Ok(plan) => plan,
+        Err(error) => return refuse(Draft::default(), error),
+    };
+    match apply::prepare(plan, host, progress) {
+        Ok(prepared) => prepared.commit(options.listing),
+        Err(refusal) => refuse(refusal.draft, refusal.error),
+    }
+}
+
+/// Says what [`apply`] would do, without any effect below the root.
+#[must_use]
+pub fn check(json: &[u8], host: &Host, options: Options, progress: &Progress<'_>) -> Report {
+    let draft = || Draft { check: true, ..Draft::default() };
+    let desired = match document::parse(json) {
+        Ok(desired) => desired,
+        Err(problems) => return draft().refuse(Error::Document(problems), options.listing),
+    };
+    let pending = match apply::pending(host) {
+        Ok(pending) => pending,
+        Err(error) => return draft().refuse(error, options.listing),
+    };
+    let with_recovery = |draft: Draft| Draft { check: true, recovered: pending.recovered.clone(), ..draft };
+    let plan = match observe_and_plan(desired, host, &pending.assumed, options.diffs) {
+        Ok(plan) => plan,
+        Err(error) => return with_recovery(Draft::default()).refuse(error, options.listing),
+    };
+    match apply::check(plan, host, progress) {
+        Ok(draft) => with_recovery(draft).finish(options.listing),
+        Err(refusal) => with_recovery(refusal.draft).refuse(refusal.error, options.listing),
+    }
+}
+
+fn observe_and_plan(desired: Desired, host: &Host, assumed: &Assumed, diffs: Diffs) -> Result<Plan, Error> {
+    let started = Instant::now();
+    let observed = observe::observe(host, &desired, assumed)?;
+    let mut plan = plan::plan(desired, observed, diffs).map_err(Error::Document)?;
+    plan.draft.elapsed.observe = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(plan)
+}
+
+fn not_recovered(left: Vec<String>, listing: Listing) -> Report {
+    let error = RunError {
+        code: "recovery".to_owned(),
+        message: "an interrupted run could not be undone".to_owned(),
+        remedy: Some("mend what `rollback.left` names, then run it again; nothing else was done".to_owned()),
+    };
+    let rollback = Rollback { state: RollbackState::Incomplete, left };
+    Draft { rollback, ..Draft::default() }.fail(error, listing)
+}

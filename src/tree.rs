@@ -1,0 +1,320 @@
+//! What policy text refers to: the files, directories and absences that includes resolve to, as they are and as the
+//! document would have them.
+//!
+//! **Invariant:** a [`Tree`] holds every path that any text in it can refer to, under every search directory, so that
+//! resolving an include never needs the file system again, whichever files a plan adds or takes away.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::{Digest, is_skipped_by_parser};
+use crate::syntax::{self, IncludeForm, IncludeKind, IncludeRef, Scan};
+
+/// The bytes of a policy file, with what is known about them.
+#[derive(Debug)]
+pub struct Text {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    digest: OnceLock<Digest>,
+    scan: OnceLock<Scan>,
+}
+
+impl Text {
+    /// A text of these bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, digest: OnceLock::new(), scan: OnceLock::new() }
+    }
+
+    /// The bytes' SHA-256; computed once.
+    pub fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| Digest::of(&self.bytes))
+    }
+
+    /// The headers, includes and variables in the text; found once.
+    pub fn scan(&self) -> &Scan {
+        self.scan.get_or_init(|| syntax::scan(&self.bytes))
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Text {}
+
+/// What stands at a path, links followed.
+#[derive(Debug, Clone)]
+pub enum Node {
+    /// Nothing that the parser could open.
+    Absent,
+    /// A regular file.
+    File(Arc<Text>),
+    /// A directory: the names of the regular files in it that the parser would read.
+    Directory(BTreeSet<String>),
+}
+
+/// Everything that was read, by absolute path below the root.
+#[derive(Debug, Default)]
+pub struct Tree {
+    nodes: HashMap<PathBuf, Node>,
+}
+
+impl Tree {
+    /// Records what stands at `path`.
+    pub fn insert(&mut self, path: PathBuf, node: Node) {
+        self.nodes.insert(path, node);
+    }
+
+    /// Has `path` hold `text`, or nothing, and its directory list it accordingly.
+    pub fn assume(&mut self, path: PathBuf, text: Option<Arc<Text>>) {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+            if let Some(Node::Directory(names)) = self.nodes.get_mut(parent) {
+                match text {
+                    Some(_) if !is_skipped_by_parser(name) => names.insert(name.to_owned()),
+                    _ => names.remove(name),
+                };
+            }
+        }
+        self.nodes.insert(path, text.map_or(Node::Absent, Node::File));
+    }
+
+    /// Every file's text.
+    pub fn texts(&self) -> impl Iterator<Item = &Arc<Text>> {
+        self.nodes.values().filter_map(|node| match node {
+            Node::File(text) => Some(text),
+            Node::Absent | Node::Directory(_) => None,
+        })
+    }
+
+    /// The text at `path`.
+    #[must_use]
+    pub fn text(&self, path: &Path) -> Option<Arc<Text>> {
+        match self.nodes.get(path) {
+            Some(Node::File(text)) => Some(Arc::clone(text)),
+            _ => None,
+        }
+    }
+
+    /// Says whether `path` was looked at.
+    #[must_use]
+    pub fn knows(&self, path: &Path) -> bool {
+        self.nodes.contains_key(path)
+    }
+}
+
+/// Changes to a tree: the text that a path is to have, or its absence.
+pub type Overlay = BTreeMap<PathBuf, Option<Arc<Text>>>;
+
+/// A tree as it would be with an overlay's changes.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    tree: &'a Tree,
+    overlay: &'a Overlay,
+}
+
+impl<'a> View<'a> {
+    /// The tree with `overlay` laid over it.
+    #[must_use]
+    pub fn new(tree: &'a Tree, overlay: &'a Overlay) -> Self {
+        Self { tree, overlay }
+    }
+
+    /// What stands at `path` in this view.
+    #[must_use]
+    pub fn node(&self, path: &Path) -> Node {
+        if let Some(changed) = self.overlay.get(path) {
+            return changed.as_ref().map_or(Node::Absent, |text| Node::File(Arc::clone(text)));
+        }
+        let standing = self.tree.nodes.get(path).cloned().unwrap_or(Node::Absent);
+        let children = self.overlay.range(path.to_path_buf()..).take_while(|(child, _)| child.starts_with(path));
+        let mut children = children.filter(|(child, _)| child.parent() == Some(path)).peekable();
+        if children.peek().is_none() {
+            return standing;
+        }
+        let mut names = match standing {
+            Node::Directory(names) => names,
+            Node::Absent => BTreeSet::new(),
+            Node::File(_) => return standing,
+        };
+        for (child, text) in children {
+            let Some(name) = child.file_name().and_then(|name| name.to_str()) else { continue };
+            match text {
+                Some(_) if !is_skipped_by_parser(name) => names.insert(name.to_owned()),
+                _ => names.remove(name),
+            };
+        }
+        Node::Directory(names)
+    }
+
+    /// The regular file at `path` in this view.
+    #[must_use]
+    pub fn text(&self, path: &Path) -> Option<Arc<Text>> {
+        match self.node(path) {
+            Node::File(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The paths that an include can resolve to, in the order in which the parser tries them: `<x>` below each search
+/// directory, `"x"` below the parser's working directory, which is `/` (parser_include.c).
+pub fn candidates<'a>(include: &'a IncludeRef, search: &'a [PathBuf]) -> impl Iterator<Item = PathBuf> + 'a {
+    let searched = include.form == IncludeForm::Searched;
+    let directories: &'a [PathBuf] = if searched { search } else { &[] };
+    let literal = (!searched).then(|| normalized(&Path::new("/").join(&include.path)));
+    directories.iter().map(|directory| normalized(&directory.join(include.path.trim_start_matches('/')))).chain(literal)
+}
+
+/// Resolves `.` and `..` by name; `/..` is `/`.
+fn normalized(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(out.pop()),
+            Component::Normal(name) => out.push(name),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+/// One thing that compiled policy depends on, and how it was when it was compiled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Input {
+    /// The absolute path below the root.
+    pub path: PathBuf,
+    /// What stood there.
+    pub state: InputState,
+}
+
+/// How an [`Input`] was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputState {
+    /// Nothing there: an `if exists` target, or a search directory without the file.
+    Absent,
+    /// A file with this digest.
+    File(Digest),
+    /// A directory whose names have this digest.
+    Directory(Digest),
+}
+
+/// An index into the inputs of one [`Closures`].
+pub type InputId = u32;
+
+#[derive(Debug, Clone, Copy)]
+struct Reference {
+    to: InputId,
+    /// An abi file is read as a list of features, not as policy, so what looks like an include in it is none.
+    followed: bool,
+}
+
+/// The include closures of texts in one view. Each path is resolved once, however many profiles include it.
+#[derive(Debug)]
+pub struct Closures<'a> {
+    view: View<'a>,
+    search: &'a [PathBuf],
+    ids: HashMap<PathBuf, InputId>,
+    inputs: Vec<Input>,
+    nodes: Vec<Node>,
+    references: Vec<Option<Arc<[Reference]>>>,
+}
+
+impl<'a> Closures<'a> {
+    /// Closures over `view`, with the directories that `<x>` is looked for in.
+    #[must_use]
+    pub fn new(view: View<'a>, search: &'a [PathBuf]) -> Self {
+        Self { view, search, ids: HashMap::new(), inputs: Vec::new(), nodes: Vec::new(), references: Vec::new() }
+    }
+
+    /// Everything that `text` depends on besides itself, each once, in the order in which the parser meets it.
+    pub fn of(&mut self, text: &Text) -> Vec<InputId> {
+        let mut met = Vec::new();
+        let mut seen = vec![false; self.inputs.len()];
+        let mut pending: Vec<Reference> = self.references_of_text(text).into_iter().rev().collect();
+        while let Some(reference) = pending.pop() {
+            let at = reference.to as usize;
+            if seen.len() <= at {
+                seen.resize(self.inputs.len(), false);
+            }
+            if std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
+            met.push(reference.to);
+            if reference.followed {
+                let next = self.references_of_input(reference.to);
+                pending.extend(next.iter().rev());
+            }
+        }
+        met
+    }
+
+    /// An input of this view.
+    #[must_use]
+    pub fn input(&self, id: InputId) -> &Input {
+        &self.inputs[id as usize]
+    }
+
+    /// What stands at an input's path.
+    #[must_use]
+    pub fn node(&self, id: InputId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    fn references_of_text(&mut self, text: &Text) -> Vec<Reference> {
+        let mut out = Vec::new();
+        for include in &text.scan().includes {
+            let followed = include.kind == IncludeKind::Include;
+            for path in candidates(include, self.search) {
+                let to = self.intern(path);
+                out.push(Reference { to, followed });
+                if !matches!(self.nodes[to as usize], Node::Absent) {
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    fn references_of_input(&mut self, id: InputId) -> Arc<[Reference]> {
+        if let Some(known) = &self.references[id as usize] {
+            return Arc::clone(known);
+        }
+        let found: Arc<[Reference]> = match self.nodes[id as usize].clone() {
+            Node::Absent => Arc::new([]),
+            Node::File(text) => self.references_of_text(&text).into(),
+            Node::Directory(names) => {
+                let directory = self.inputs[id as usize].path.clone();
+                // The parser reads a directory in reverse alphabetical order.
+                let children = names.iter().rev().map(|name| directory.join(name));
+                children.map(|path| Reference { to: self.intern(path), followed: true }).collect()
+            }
+        };
+        self.references[id as usize] = Some(Arc::clone(&found));
+        found
+    }
+
+    fn intern(&mut self, path: PathBuf) -> InputId {
+        if let Some(id) = self.ids.get(&path) {
+            return *id;
+        }
+        let node = self.view.node(&path);
+        let state = match &node {
+            Node::Absent => InputState::Absent,
+            Node::File(text) => InputState::File(text.digest()),
+            Node::Directory(names) => InputState::Directory(Digest::of_parts(names.iter().map(String::as_bytes))),
+        };
+        let id = InputId::try_from(self.inputs.len()).unwrap_or(InputId::MAX);
+        self.ids.insert(path.clone(), id);
+        self.inputs.push(Input { path, state });
+        self.nodes.push(node);
+        self.references.push(None);
+        id
+    }
+}

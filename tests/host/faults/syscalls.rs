@@ -1,0 +1,374 @@
+//! Every system call that changes something fails once, and is the last one before a kill once.
+//!
+//! strace names the calls of an undisturbed run; each is then disturbed in a run of its own, on a copy of the same host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::scratch::{PROGRAM, Run, Scratch, command, entry, profile};
+
+/// The calls that can change a file system; `?` lets strace pass over those that an architecture lacks. `execve` tells
+/// the parser's processes from our own threads.
+const TRACED: &str = "execve,openat,openat2,?open,?creat,write,pwrite64,writev,fsync,fdatasync,syncfs,fchmod,fchmodat,\
+    ?fchmodat2,fchown,fchownat,?rename,renameat,renameat2,?unlink,unlinkat,?mkdir,mkdirat,?symlink,symlinkat,?link,linkat,\
+    ftruncate,fallocate,utimensat,fsetxattr,copy_file_range,sendfile,?rmdir";
+
+/// One call of the undisturbed run.
+#[derive(Debug, Clone)]
+struct Call {
+    name: String,
+    /// Which call of this name it is in its thread, from 1.
+    ordinal: usize,
+    /// Whether the main thread makes it; the ordinals of other threads hold only as far as their order repeats.
+    main_thread: bool,
+    /// strace's line, for messages.
+    line: String,
+}
+
+/// What is done to a call.
+#[derive(Debug, Clone, Copy)]
+enum Disturbance {
+    Fail,
+    Kill,
+}
+
+/// A host with something to create, update, remove, adopt and link, and the document that does so.
+pub(super) struct Case {
+    pub(super) host: Scratch,
+    pub(super) document: Value,
+    /// The policy directory before and after the document: every file and link, without dot files.
+    old: Policy,
+    new: Policy,
+    calls: Vec<Call>,
+}
+
+type Policy = BTreeMap<String, Vec<u8>>;
+
+impl Case {
+    pub(super) fn upgrade() -> Self {
+        let host = Scratch::new();
+        host.write("installed", profile("installed"));
+        host.write("adopted", format!("# by hand\n{}", profile("adopted")));
+        host.converge(&json!({
+            "version": 1, "owner": "test", "profiles": [entry("changed"), entry("same"), entry("gone"), entry("pruned")],
+        }));
+        let cache = host.path("var/cache/apparmor/26b63962.0");
+        fs_err::create_dir_all(&cache).expect("a temporary directory is writable");
+        fs_err::write(cache.join("changed"), "compiled long ago").expect("a temporary directory is writable");
+        Self::of(
+            host,
+            json!({
+                "version": 1, "owner": "test", "prune": true,
+                "files": [
+                    { "path": "abstractions/other", "content": "/etc/else r,\n" },
+                    { "path": "local/new.d/one", "content": "/srv/one r,\n" },
+                ],
+                "profiles": [
+                    { "file": "changed", "content": profile("changed").replace("data", "more") },
+                    entry("same"),
+                    entry("new"),
+                    entry("adopted"),
+                    { "file": "gone", "state": "absent" },
+                    { "file": "installed", "mode": "complain" },
+                ],
+            }),
+        )
+    }
+
+    fn first_run() -> Self {
+        Self::of(Scratch::new(), json!({ "version": 1, "owner": "test", "profiles": [entry("one"), entry("two")] }))
+    }
+
+    fn of(host: Scratch, document: Value) -> Self {
+        let undisturbed = host.duplicate();
+        let old = policy(&host);
+        let calls = changing_calls(&undisturbed, &document);
+        let new = policy(&undisturbed);
+        assert!(calls.len() > 10, "strace saw too little: {calls:#?}");
+        Self { host, document, old, new, calls }
+    }
+
+    /// Disturbs one call and checks everything that is promised afterwards. Says whether the call was met.
+    fn disturb(&self, call: &Call, disturbance: Disturbance) -> bool {
+        let host = self.host.duplicate();
+        let about = || format!("{disturbance:?} {call:?}");
+        let trace = host.outside("trace");
+        let run = Run::of(&mut disturbed(&host, &self.document, call, disturbance, &trace));
+        let trace = String::from_utf8_lossy(&fs_err::read(&trace).expect("strace wrote it")).into_owned();
+        let met = trace.contains("(INJECTED)") || trace.contains("killed by SIGKILL");
+
+        let after = policy(&host);
+        self.assert_whole(&after, &about());
+        match disturbance {
+            Disturbance::Kill => {}
+            Disturbance::Fail => {
+                let code = run.code.unwrap_or_else(|| panic!("{}: killed: {run:#?}", about()));
+                assert!([0, 4, 5, 6].contains(&code), "{}: {run:#?}", about());
+                assert_eq!(run.changed(), after != self.old, "{}: `changed` is not true: {run:#?}", about());
+                if code == 0 {
+                    assert_eq!(after, self.new, "{}: {run:#?}", about());
+                }
+                if code == 4 || code == 5 {
+                    assert_eq!(after, self.old, "{}: {run:#?}", about());
+                    assert_eq!(host.leftovers(), [""; 0], "{}: {run:#?}", about());
+                    assert!(run.report["error"]["message"].is_string(), "{}: {run:#?}", about());
+                }
+                if code == 6 {
+                    assert!(
+                        !run.report["rollback"]["left"].as_array().is_none_or(Vec::is_empty),
+                        "{}: {run:#?}",
+                        about()
+                    );
+                }
+            }
+        }
+
+        let next = host.apply(&self.document);
+        assert_eq!(next.code, Some(0), "{}: the next run converges: {next:#?}\nafter {run:#?}", about());
+        assert_eq!(policy(&host), self.new, "{}: {next:#?}", about());
+        assert_eq!(next.changed(), after != self.new || !next.report["recovered"].is_null(), "{}: {next:#?}", about());
+        assert_eq!(host.leftovers(), [""; 0], "{}: {next:#?}", about());
+        let last = host.apply(&self.document);
+        assert!(last.code == Some(0) && !last.changed(), "{}: the one after has nothing to do: {last:#?}", about());
+        met
+    }
+
+    /// Every file is as it was or as it shall be.
+    fn assert_whole(&self, after: &Policy, about: &str) {
+        let paths: BTreeSet<_> = self.old.keys().chain(self.new.keys()).chain(after.keys()).collect();
+        for path in paths {
+            let now = after.get(path);
+            assert!(
+                now == self.old.get(path) || now == self.new.get(path),
+                "{about}: {path} is neither old nor new: {:?}",
+                now.map(|bytes| String::from_utf8_lossy(bytes))
+            );
+        }
+    }
+
+    /// Disturbs every call, a few at a time in parallel.
+    fn disturb_all(&self, disturbance: Disturbance) {
+        let met = std::sync::atomic::AtomicUsize::new(0);
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some(call) = self.calls.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                        if self.disturb(call, disturbance) {
+                            met.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        let (met, calls) = (met.into_inner(), self.calls.len());
+        assert!(met * 10 >= calls * 9, "only {met} of {calls} calls were met: the order of calls does not repeat");
+    }
+}
+
+/// Files and links of the policy directory by path. Temporary files are not policy: the parser does not read them.
+fn policy(host: &Scratch) -> Policy {
+    host.policy_tree()
+        .into_iter()
+        .filter(|(path, node)| !path.split('/').any(|name| name.starts_with('.')) && node.mode & 0o170_000 != 0o040_000)
+        .map(|(path, node)| (path, node.content))
+        .collect()
+}
+
+fn strace<'a>(
+    options: impl IntoIterator<Item = &'a str>,
+    output: &std::path::Path,
+    host: &Scratch,
+    document: &Value,
+) -> Command {
+    let mut strace = command("strace");
+    strace.args(options).arg("-o").arg(output).args([PROGRAM, "apply", "--jobs", "1", "--root"]).arg(host.root());
+    strace.stdin(host.input(document.to_string()));
+    strace
+}
+
+/// Runs the document undisturbed and returns the calls of our own threads that change something below the root.
+fn changing_calls(host: &Scratch, document: &Value) -> Vec<Call> {
+    let output = host.outside("trace");
+    let run = Run::of(&mut strace(["-f", "-y", "-s", "0", "-e", &format!("trace={TRACED}")], &output, host, document));
+    run.expect(0);
+    let trace = String::from_utf8_lossy(&fs_err::read(&output).expect("strace wrote it")).into_owned();
+    let root = host.root();
+    let root = root.to_str().expect("temporary paths are UTF-8");
+
+    let mut main = None;
+    let mut parsers = BTreeSet::new();
+    let mut ordinals: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        let Some((name, arguments)) = call.split_once('(') else { continue };
+        if name.starts_with("<...") || name.starts_with("+++") || name.starts_with("---") {
+            continue;
+        }
+        let main = *main.get_or_insert(thread);
+        if name == "execve" {
+            if thread != main {
+                parsers.insert(thread);
+            }
+            continue;
+        }
+        let ordinal = ordinals.entry((thread, name)).or_default();
+        *ordinal += 1;
+        let opens = name.starts_with("open");
+        let changes = !opens || ["O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|flag| arguments.contains(flag));
+        if changes && arguments.contains(root) {
+            calls.push((
+                thread,
+                Call {
+                    name: name.to_owned(),
+                    ordinal: *ordinal,
+                    main_thread: thread == main,
+                    line: call.replace(root, ""),
+                },
+            ));
+        }
+    }
+    calls.into_iter().filter(|(thread, _)| !parsers.contains(thread)).map(|(_, call)| call).collect()
+}
+
+/// `apply` under strace, with one call disturbed.
+fn disturbed(
+    host: &Scratch,
+    document: &Value,
+    call: &Call,
+    disturbance: Disturbance,
+    output: &std::path::Path,
+) -> Command {
+    let effect = match disturbance {
+        Disturbance::Kill => "signal=KILL",
+        // A full disk shows where something grows, a broken one everywhere.
+        Disturbance::Fail
+            if ["open", "write", "mkdir", "symlink", "link"].iter().any(|what| call.name.contains(what)) =>
+        {
+            "error=ENOSPC"
+        }
+        Disturbance::Fail => "error=EIO",
+    };
+    let injection = format!("inject={}:{effect}:when={}", call.name, call.ordinal);
+    let trace = format!("trace={}", call.name);
+    let mut options = vec!["-e", &trace, "-e", &injection];
+    if !call.main_thread {
+        options.insert(0, "-f");
+    }
+    strace(options, output, host, document)
+}
+
+#[test]
+fn each_call_fails_once() {
+    Case::upgrade().disturb_all(Disturbance::Fail);
+}
+
+#[test]
+fn each_call_is_the_last_before_a_kill() {
+    Case::upgrade().disturb_all(Disturbance::Kill);
+}
+
+#[test]
+fn each_call_of_a_first_run_fails_once() {
+    Case::first_run().disturb_all(Disturbance::Fail);
+}
+
+#[test]
+fn each_call_of_a_first_run_is_the_last_before_a_kill() {
+    Case::first_run().disturb_all(Disturbance::Kill);
+}
+
+/// The case's host after a run that was killed in the midst of its commit.
+pub(super) fn killed_in_the_middle(case: &Case) -> Scratch {
+    let renames: Vec<_> = case
+        .calls
+        .iter()
+        .filter(|call| call.name.starts_with("rename") && call.line.contains("/etc/apparmor.d"))
+        .collect();
+    let call = renames[renames.len() / 2];
+    let host = case.host.duplicate();
+    let trace = host.outside("trace");
+    let run = Run::of(&mut disturbed(&host, &case.document, call, Disturbance::Kill, &trace));
+    assert_eq!(run.signal, Some(9), "{run:#?}");
+    let after = policy(&host);
+    assert!(after != case.old && after != case.new, "some files are new and some are old");
+    host
+}
+
+#[test]
+fn recovery_itself_may_be_killed_or_fail_at_each_call() {
+    let case = Case::upgrade();
+    let recovering = Case::of(killed_in_the_middle(&case), case.document.clone());
+    let from_the_start = Case { old: case.old, new: case.new, ..recovering };
+    for (n, call) in from_the_start.calls.iter().enumerate() {
+        // `changed` of a failed recovery is judged from another start: only wholeness and the way out are checked here.
+        let disturbance = if n % 2 == 0 { Disturbance::Kill } else { Disturbance::Fail };
+        let host = from_the_start.host.duplicate();
+        let trace = host.outside("trace");
+        let run = Run::of(&mut disturbed(&host, &from_the_start.document, call, disturbance, &trace));
+        from_the_start.assert_whole(&policy(&host), &format!("{disturbance:?} {call:?}: {run:#?}"));
+        let next = host.apply(&from_the_start.document);
+        assert_eq!(next.code, Some(0), "{disturbance:?} {call:?}: {next:#?}");
+        assert_eq!(policy(&host), from_the_start.new, "{disturbance:?} {call:?}: {next:#?}");
+        assert!(!host.converge(&from_the_start.document).changed());
+        assert_eq!(host.leftovers(), [""; 0]);
+    }
+}
+
+#[test]
+fn check_after_a_kill_writes_nothing_and_says_what_recovery_will_do() {
+    let case = Case::upgrade();
+    let host = killed_in_the_middle(&case);
+    let before = host.tree();
+    let run = host.apply_with(&["--check"], &case.document);
+    run.expect(0);
+    assert!(run.changed());
+    assert!(!run.report["recovered"].is_null() || run.warns("interrupted"), "{run:#?}");
+    crate::scratch::assert_untouched(&before, &host.tree());
+}
+
+#[test]
+fn an_administrators_edit_after_a_crash_is_left_and_named() {
+    let case = Case::upgrade();
+    let host = killed_in_the_middle(&case);
+    let written = policy(&host)
+        .into_iter()
+        .find(|(path, bytes)| !path.contains('/') && case.old.get(path) != Some(bytes))
+        .map(|(path, _)| path)
+        .expect("a profile was written before the kill");
+    let edit = format!("# An administrator was here.\n{}", profile(&written));
+    host.write(&written, &edit);
+
+    let run = host.converge(&json!({ "version": 1, "owner": "somebody-else", "profiles": [entry("bystander")] }));
+    assert_eq!(host.read(&written), edit, "{run:#?}");
+    let told = format!("{}{}", run.report["recovered"], run.report["warnings"]);
+    assert!(told.contains(&written), "what was left is named: {run:#?}");
+    assert_eq!(host.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_signal_during_commit_waits_until_it_is_finished() {
+    let case = Case::upgrade();
+    let rename = case
+        .calls
+        .iter()
+        .find(|call| call.name.starts_with("rename") && call.line.contains("/etc/apparmor.d"))
+        .expect("a policy file is renamed into place");
+    for signal in ["INT", "TERM"] {
+        let host = case.host.duplicate();
+        let injection = format!("inject={}:signal={signal}:when={}", rename.name, rename.ordinal);
+        let trace = format!("trace={}", rename.name);
+        let mut options = vec!["-e", trace.as_str(), "-e", &injection];
+        if !rename.main_thread {
+            options.insert(0, "-f");
+        }
+        let output = host.outside("trace");
+        let run = Run::of(&mut strace(options, &output, &host, &case.document));
+        run.expect(0);
+        assert_eq!(policy(&host), case.new, "{run:#?}");
+    }
+}
