@@ -12,6 +12,7 @@ mod attachment;
 mod header;
 mod include;
 mod token;
+mod value;
 mod variable;
 
 #[cfg(test)]
@@ -131,19 +132,17 @@ fn split_namespace(name: &str) -> ProfileName {
     }
 }
 
-/// What a brace opened.
-enum Block {
-    /// The rules of a header, by its index.
-    Profile(usize),
-    /// Rules under a qualifier or a condition: `owner { … }`, `if $x { … }`.
-    Rules,
-}
+/// How many blocks may nest. The parser has room for some thousands, real policy uses three; a bound keeps the work on
+/// [`Scan::names`] proportional to the text.
+const DEEPEST_BLOCK: usize = 100;
 
 /// Assembles tokens into a [`Scan`].
 struct Scanner<'t> {
     text: &'t [u8],
     scan: Scan,
-    open: Vec<Block>,
+    /// For each open block the header whose rules it holds. A block of rules, `owner { … }` or `if $x { … }`, belongs to
+    /// the header around it.
+    open: Vec<Option<usize>>,
     candidate: Option<Candidate>,
     /// Whether the next token is the first of its rule. A path there, outside of all braces, may begin a header.
     at_start: bool,
@@ -186,12 +185,13 @@ impl<'t> Scanner<'t> {
                 self.next_rule();
             }
             Token::Open => {
-                let block = self.candidate.take().map_or(Block::Rules, |candidate| {
-                    let header = candidate.open(self.text, self.within(), start);
-                    self.scan.headers.push(header);
-                    Block::Profile(self.scan.headers.len() - 1)
+                let within = self.within();
+                let candidate = self.candidate.take().filter(|_| self.open.len() < DEEPEST_BLOCK);
+                let header = candidate.map(|candidate| {
+                    self.scan.headers.push(candidate.open(self.text, within, start));
+                    self.scan.headers.len() - 1
                 });
-                self.open.push(block);
+                self.open.push(header.or(within));
                 self.next_rule();
             }
             Token::Close => {
@@ -210,10 +210,7 @@ impl<'t> Scanner<'t> {
 
     /// The header whose rules the scanner is in.
     fn within(&self) -> Option<usize> {
-        self.open.iter().rev().find_map(|block| match block {
-            Block::Profile(header) => Some(*header),
-            Block::Rules => None,
-        })
+        self.open.last().copied().flatten()
     }
 }
 

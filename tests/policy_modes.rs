@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aa_converge::profile::{Mode, ModeScope, is_skipped_by_parser};
+use aa_converge::policy;
+use aa_converge::profile::{Mode, ModeScope, ProfileName, is_skipped_by_parser};
 use aa_converge::syntax::{self, IncludeForm, IncludeKind, Scan, Variables};
 use proptest::prelude::*;
 
@@ -35,13 +36,13 @@ fn every_file_of_the_distribution_takes_every_mode() {
             let mut compiled = compiled_profiles(&compile(file, &rewritten));
             for header in 0..scan.headers.len() {
                 let names = scan.names(header, &closure.variables);
-                let found = names.iter().find_map(|name| compiled.remove(&name.name));
-                assert_eq!(found, Some(number(*mode)), "{context}: {names:?}, left of the compiled: {compiled:?}");
+                let found = names.iter().find_map(|name| compiled.remove(name));
+                assert_eq!(found, Some(shown(*mode)), "{context}: {names:?}, left of the compiled: {compiled:?}");
             }
             // What is left has its header in an included file, which keeps its mode.
             for (name, compiled) in compiled {
-                let mode = closure.included_modes.iter().find(|(own, _)| name.ends_with(&format!("//{own}")));
-                assert_eq!(mode.map(|(_, mode)| number(*mode)), Some(compiled), "{context}: {name} has no header");
+                let mode = closure.included_modes.iter().find(|(own, _)| name.name.ends_with(&format!("//{own}")));
+                assert_eq!(mode.map(|(_, mode)| shown(*mode)), Some(compiled), "{context}: {name} has no header");
             }
         }
     });
@@ -181,10 +182,10 @@ proptest! {
         let mut after = compiled_profiles(&compile(name, &rewritten));
         for (at, header) in scan.headers.iter().enumerate() {
             let names = scan.names(at, &variables);
-            let number_before = names.iter().find_map(|name| before.remove(&name.name));
-            let number_after = names.iter().find_map(|name| after.remove(&name.name));
-            prop_assert_eq!(number_before, Some(number(header.mode.unwrap_or(Mode::Enforce))), "{:?}", names);
-            prop_assert_eq!(number_after, Some(number(mode)), "{:?}", names);
+            let mode_before = names.iter().find_map(|name| before.remove(name));
+            let mode_after = names.iter().find_map(|name| after.remove(name));
+            prop_assert_eq!(mode_before, Some(shown(header.mode.unwrap_or(Mode::Enforce))), "{:?}", names);
+            prop_assert_eq!(mode_after, Some(shown(mode)), "{:?}", names);
         }
         prop_assert!(before.is_empty(), "not found: {before:?}");
     }
@@ -364,56 +365,16 @@ impl Closure {
     }
 }
 
-/// The number by which a compiled profile tells its mode; default_allow is compiled as unconfined.
-fn number(mode: Mode) -> u32 {
-    match mode {
-        Mode::Enforce => 0,
-        Mode::Complain => 1,
-        Mode::Kill => 2,
-        Mode::Unconfined | Mode::DefaultAllow => 3,
-        Mode::Prompt => 4,
-    }
+/// The names and modes in a compiled policy.
+fn compiled_profiles(blob: &[u8]) -> BTreeMap<ProfileName, Mode> {
+    let profiles = policy::profiles(blob).unwrap();
+    let count = profiles.len();
+    let modes: BTreeMap<_, _> = profiles.into_iter().map(|profile| (profile.name, profile.mode)).collect();
+    assert_eq!(modes.len(), count, "a profile is compiled twice");
+    modes
 }
 
-/// The names and modes in a compiled policy: the kernel's tagged stream (policy_unpack.c), read no further.
-fn compiled_profiles(blob: &[u8]) -> BTreeMap<String, u32> {
-    let mut profiles = BTreeMap::new();
-    let mut fields: Vec<(Vec<u8>, u32)> = Vec::new();
-    let mut name = None;
-    let mut rest = blob;
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_usize, |value, byte| value << 8 | usize::from(*byte));
-    while let Some((tag, after)) = rest.split_first() {
-        // The tag, how many bytes tell the length, how many bytes follow it.
-        let (counted, length) = match tag {
-            0 => (0, 1),
-            1 => (0, 2),
-            2 => (0, 4),
-            3 => (0, 8),
-            4 | 5 => (2, number(&after[..2])),
-            6 => (4, number(&after[..4])),
-            7..=10 | 12 => (0, 0),
-            11 => (2, 0),
-            _ => panic!("a tag that is not known: {tag}"),
-        };
-        let value = &after[counted..counted + length];
-        rest = &after[counted + length..];
-        match (tag, value) {
-            (4, _) => fields = vec![(value.to_vec(), 0)],
-            (5, _) if fields == [(b"profile\0".to_vec(), 0)] => {
-                name = Some(String::from_utf8(value[..length - 1].to_vec()).unwrap());
-                fields.clear();
-            }
-            (2, _) if fields.first().is_some_and(|(field, _)| field == b"flags\0") => {
-                fields.push((Vec::new(), u32::try_from(number(value)).unwrap()));
-                // After `flags`: whether it is a hat, the mode, whether all is audited.
-                if let (3, Some(name)) = (fields.len(), name.take_if(|_| fields.len() == 3)) {
-                    let previous = profiles.insert(name, fields[2].1);
-                    assert_eq!(previous, None, "a profile is compiled twice");
-                }
-            }
-            (7, _) => {}
-            _ => fields.clear(),
-        }
-    }
-    profiles
+/// The mode that a compiled profile shows: `default_allow` is compiled as `unconfined`.
+fn shown(mode: Mode) -> Mode {
+    if mode == Mode::DefaultAllow { Mode::Unconfined } else { mode }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Scan;
-use super::token::{Values, unquote, values};
+use super::value::{Values, unquote, values};
 use crate::profile::{Mode, ModeScope};
 
 /// Which kind of confinement a header begins.
@@ -137,6 +137,9 @@ pub struct Rewritten<'t> {
 /// A header in that mode already stays as it is, byte for byte. Enforce mode is written by removing the mode's word,
 /// and the whole group where no other flag is left, since the parser refuses an empty one. `scan` is the scan of
 /// `text`.
+///
+/// # Panics
+/// If `scan` is the scan of a longer text.
 #[must_use]
 pub fn set_mode<'t>(text: &'t [u8], scan: &Scan, mode: Mode, scope: ModeScope) -> Rewritten<'t> {
     let mut rewrite = Rewrite { text, written: Vec::new(), copied: 0 };

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::token::unquote;
+use super::value::unquote;
 
 /// What an [`IncludeRef`] brings in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -318,6 +318,35 @@ fn only_paths_attach() {
     assert_eq!(all, [vec![], vec!["/b", "/bc"], vec!["/d"], vec!["/x", "/y"], vec![], vec!["/h"]]);
 }
 
+/// Each of these took time in the square of its length from some version of the lexer, or could.
+#[test]
+fn hostile_texts_scan_in_linear_time() {
+    for (start, repeated) in [
+        ("", "{"),
+        ("profile a ", "{"),
+        ("", "profile a { "),
+        ("profile a { ", "{ include <x> "),
+        ("", "include <a "),
+        ("", "#include \"a "),
+        ("", "\"\0"),
+        ("\"", "\\\""),
+        ("mount ", "\""),
+        ("profile a ", "("),
+        ("profile a (", "\""),
+        ("", "@{a"),
+        ("", "a    "),
+        ("if ", "@"),
+        ("@{X}=", "\\\n"),
+        ("#", "include if exists "),
+    ] {
+        let text = start.to_owned() + &repeated.repeat(2_000_000 / repeated.len());
+        let scan = scan(text.as_bytes());
+        assert!(scan.headers.len() <= 100);
+        let names: usize = (0..scan.headers.len()).map(|at| scan.names(at, &Variables::default()).len()).sum();
+        assert!(names <= 200);
+    }
+}
+
 /// Pieces whose combinations reach every state of the lexer.
 const PIECES: &[&str] = &[
     "profile", "hat", "^", "a", "/b{c,d}", "\"/b c\"", "@{X}", "@{X}/y", ":ns:a", "flags=", "xattrs=", "(", ")",

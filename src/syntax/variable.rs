@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::Scan;
-use super::token::{self, Values, unquote};
+use super::value::{self, Values, unquote};
 
 /// An assignment to a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl VariableRule {
         Self {
             name: String::from_utf8_lossy(&name).into_owned(),
             assignment,
-            values: token::values(text, values, Values::Assignment).map(|value| unquote(&text[value])).collect(),
+            values: value::values(text, values, Values::Assignment).map(|range| unquote(&text[range])).collect(),
         }
     }
 }
