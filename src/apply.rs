@@ -16,6 +16,9 @@ mod directories;
 mod prepare;
 mod undo;
 
+#[cfg(test)]
+mod tests;
+
 pub use compile::Progress;
 pub use prepare::Prepared;
 pub use undo::{Pending, Recovery};

@@ -1,7 +1,7 @@
 //! The document: one JSON value in, what the host should have out, or every problem at once.
 //!
-//! [`parse`] reads the bytes into a tree of its own ([`tree`]), because a JSON map silently keeps one of two equal
-//! keys, and then walks that tree once ([`walk`]), because serde stops at the first error. The wire types ([`wire`])
+//! [`parse`] reads the bytes into a tree of its own (`tree`), because a JSON map silently keeps one of two equal
+//! keys, and then walks that tree once (`walk`), because serde stops at the first error. The wire types ([`wire`])
 //! state the same rules as JSON Schema, for other programs; a test demands that the two agree.
 //!
 //! **Invariant:** a [`Desired`] keeps every rule that a document can break by itself: its names are checked, no two

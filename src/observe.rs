@@ -226,7 +226,6 @@ impl Reader<'_> {
         let listed = policy.list()?;
         let names: Vec<&str> = listed
             .iter()
-            .filter(|listed| listed.kind != Kind::Directory)
             .filter_map(|listed| listed.name.to_str())
             .filter(|name| !is_skipped_by_parser(name))
             .collect();

@@ -144,19 +144,27 @@ fn check_component(component: &str) -> Result<(), BadName> {
     Ok(())
 }
 
+/// The directories that AppArmor keeps in the policy directory (apparmor.d(5), apparmor_parser(8)).
+pub const DIRECTORIES: [&str; 8] =
+    ["abi", "abstractions", "cache", "cache.d", DISABLE, FORCE_COMPLAIN, "local", "tunables"];
+
 /// The name of a profile's file: one component at the top of the policy directory that apparmor_parser would read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct FileName(String);
 
 impl FileName {
-    /// Checks `name`: one component, at most 255 bytes, no control characters, not a name that the parser skips.
+    /// Checks `name`: one component, at most 255 bytes, no control characters, not a name that the parser skips, nor
+    /// that of a directory which AppArmor itself keeps beside the profiles.
     ///
     /// # Errors
     /// The rule that the name breaks.
     pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
         let name = name.into();
         check_component(&name)?;
+        if DIRECTORIES.contains(&name.as_str()) {
+            return Err(BadName::because(format!("`{name}` is a directory of AppArmor's own")));
+        }
         Ok(Self(name))
     }
 
@@ -429,7 +437,21 @@ mod tests {
 
     #[test]
     fn names_that_the_parser_skips_are_refused() {
-        for name in ["", ".hidden", "..", "a/b", "README", "x~", "x.dpkg-old", "x.rpmnew", "x.orig", "x\n", "x\0"] {
+        for name in [
+            "",
+            ".hidden",
+            "..",
+            "a/b",
+            "README",
+            "x~",
+            "x.dpkg-old",
+            "x.rpmnew",
+            "x.orig",
+            "x\n",
+            "x\0",
+            "abstractions",
+            "disable",
+        ] {
             assert!(FileName::new(name).is_err(), "{name:?}");
         }
         for name in ["usr.sbin.nginx", "x.bak", "x.swp", "with space", "größe", "README.md"] {

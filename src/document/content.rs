@@ -1,13 +1,14 @@
 //! Where an entry's bytes come from: `content`, `content_base64` or `source`.
 //!
-//! **Invariant:** bytes that the document brings are ones that the parser can read to their end.
+//! **Invariant:** bytes that the document brings are within [`MAX_TEXT`] and hold neither a NUL byte nor a byte order
+//! mark at their start: apparmor_parser's lexer refuses both (NUL bytes pass only inside comments).
 
 use std::path::PathBuf;
 
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
 
-use super::fields::{Fields, Node, Refused};
+use super::fields::{Fields, Node, Refused, Site};
 use super::{Content, MAX_TEXT};
 use crate::problem::ProblemCode;
 use crate::profile::Digest;
@@ -21,7 +22,7 @@ pub(super) fn read(entry: &mut Fields<'_, '_>) -> Option<Result<Content, Refused
     let encoded = entry.optional("content_base64", encoded).transpose();
     let source = entry.optional("source", |node| node.checked("a file's path on the host", source_path)).transpose();
     let sha256 = entry.optional("sha256", |node| {
-        node.checked("a SHA-256 digest", |text| Digest::from_hex(&text).ok_or("64 hexadecimal digits"))
+        node.checked("a SHA-256 digest", |text| Digest::from_hex(text).ok_or("64 hexadecimal digits"))
     });
     entry.at_most_one(&CONTENT);
     if source.is_none() {
@@ -32,55 +33,55 @@ pub(super) fn read(entry: &mut Fields<'_, '_>) -> Option<Result<Content, Refused
 }
 
 fn plain(node: Node<'_, '_>) -> Result<Vec<u8>, Refused> {
-    let (text, node) = node.text()?;
-    check_size(text.len(), node).and_then(|node| policy_text(text.into_owned().into_bytes(), node))
+    let (text, site) = node.text()?;
+    policy_text(text.into_owned().into_bytes(), site)
 }
 
 fn encoded(node: Node<'_, '_>) -> Result<Vec<u8>, Refused> {
-    let (text, mut node) = node.text()?;
+    let (text, mut site) = node.text()?;
     match STANDARD.decode(text.as_bytes()) {
-        Ok(bytes) => check_size(bytes.len(), node).and_then(|node| policy_text(bytes, node)),
+        Ok(bytes) => policy_text(bytes, site),
         Err(error) => {
-            let message = format!("byte {} (counted from 0) is wrong: {error}", offset(&error, &text));
-            Err(node.refuse(ProblemCode::BadValue, message, "standard base64 with padding, without line breaks"))
+            let message = where_it_stops(&error, &text);
+            Err(site.refuse(ProblemCode::BadValue, message, "standard base64 with padding, without line breaks"))
         }
     }
 }
 
-/// The byte where the text stops being base64.
-fn offset(error: &base64::DecodeError, text: &str) -> usize {
-    match error {
-        base64::DecodeError::InvalidByte(offset, _) | base64::DecodeError::InvalidLastSymbol(offset, _) => *offset,
-        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
-            text.find('=').unwrap_or(text.len())
+/// Says where `text` stops being base64.
+fn where_it_stops(error: &DecodeError, text: &str) -> String {
+    let (at, what) = match error {
+        DecodeError::InvalidByte(at, byte) => (*at, format!("`{}` does not belong there", byte.escape_ascii())),
+        DecodeError::InvalidLastSymbol(at, _) => {
+            (*at, "the last character stands for bits that no byte has".to_owned())
         }
-    }
+        DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => {
+            (text.find('=').unwrap_or(text.len()), "the padding is not right".to_owned())
+        }
+    };
+    format!("byte {at} (counted from 0) is not base64: {what}")
 }
 
-fn check_size<'n, 'a>(bytes: usize, mut node: Node<'n, 'a>) -> Result<Node<'n, 'a>, Refused> {
-    if bytes > MAX_TEXT {
-        let allowed = format!("at most {MAX_TEXT} bytes");
-        return Err(node.refuse(ProblemCode::TooLarge, format!("the text has {bytes} bytes"), &allowed));
+/// Refuses texts that are too large, and what the parser's lexer refuses.
+fn policy_text(bytes: Vec<u8>, mut site: Site<'_>) -> Result<Vec<u8>, Refused> {
+    if bytes.len() > MAX_TEXT {
+        let message = format!("the text has {} bytes; the limit is 4 MiB", bytes.len());
+        return Err(site.refuse(ProblemCode::TooLarge, message, &format!("at most {MAX_TEXT} bytes")));
     }
-    Ok(node)
-}
-
-/// Refuses what the parser stumbles over: it ends reading at a NUL byte, and takes a byte order mark for a rule.
-fn policy_text(bytes: Vec<u8>, mut node: Node<'_, '_>) -> Result<Vec<u8>, Refused> {
     if bytes.contains(&0) {
         let at = bytes.iter().take_while(|byte| **byte != 0).count();
-        let message = format!("byte {at} (counted from 0) is NUL, where apparmor_parser would stop reading");
-        return Err(node.refuse(ProblemCode::BadValue, message, "text without NUL bytes"));
+        let message = format!("byte {at} (counted from 0) is NUL, which has no place in policy text");
+        return Err(site.refuse(ProblemCode::BadValue, message, "text without NUL bytes"));
     }
     if bytes.starts_with("\u{feff}".as_bytes()) {
-        let message = "the text starts with a byte order mark, which apparmor_parser does not read";
-        return Err(node.refuse(ProblemCode::BadValue, message, "text without the mark"));
+        let message = "the text starts with a byte order mark, which apparmor_parser refuses";
+        return Err(site.refuse(ProblemCode::BadValue, message, "text without the mark"));
     }
     Ok(bytes)
 }
 
 /// Checks a path on the host. The kernel resolves it below the root, which `..` must not appear to leave.
-fn source_path(path: String) -> Result<PathBuf, &'static str> {
+fn source_path(path: &str) -> Result<PathBuf, &'static str> {
     if !path.starts_with('/') {
         return Err("an absolute path");
     }

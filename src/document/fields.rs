@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use serde_json::Number;
+
 use super::tree::Value;
 use crate::problem::{Problem, ProblemCode};
 
@@ -68,82 +70,75 @@ pub(super) struct Place<'p> {
 impl<'p> Place<'p> {
     const ROOT: Self = Self { parent: None, key: None, index: 0 };
 
-    /// The places from the root's child down to this one.
-    fn path(&self) -> Vec<&Place<'p>> {
-        let mut path: Vec<&Place<'p>> = Vec::new();
-        let mut place = self;
-        while let Some(parent) = place.parent {
-            path.push(place);
-            place = parent;
-        }
-        path.reverse();
-        path
-    }
-
+    /// The numbers of the entries from the root down: they compare as the places do in the document.
     fn order(&self) -> Vec<usize> {
-        self.path().iter().map(|place| place.index).collect()
+        let Some(parent) = self.parent else { return Vec::new() };
+        let mut order = parent.order();
+        order.push(self.index);
+        order
     }
 
     /// The JSON pointer (RFC 6901).
     fn pointer(&self) -> String {
-        self.path().iter().fold(String::new(), |pointer, place| match place.key {
+        let Some(parent) = self.parent else { return String::new() };
+        let pointer = parent.pointer();
+        match self.key {
             Some(key) => pointer + "/" + &key.replace('~', "~0").replace('/', "~1"),
-            None => format!("{pointer}/{}", place.index),
-        })
+            None => format!("{pointer}/{}", self.index),
+        }
+    }
+}
+
+/// A place, and where to record its problems.
+pub(super) struct Site<'n> {
+    place: Place<'n>,
+    problems: &'n mut Problems,
+}
+
+impl Site<'_> {
+    /// Records a problem of the value that stands here.
+    pub(super) fn refuse(&mut self, code: ProblemCode, message: impl Into<String>, allowed: &str) -> Refused {
+        self.problems.record(&self.place, code, message.into(), Some(allowed.to_owned()))
+    }
+
+    fn wrong_type(&mut self, found: &Value<'_>, wanted: &str) -> Refused {
+        self.refuse(ProblemCode::WrongType, format!("this is {}", found.kind()), wanted)
     }
 }
 
 /// A value at its place.
 pub(super) struct Node<'n, 'a> {
     value: Value<'a>,
-    place: Place<'n>,
-    problems: &'n mut Problems,
+    site: Site<'n>,
 }
 
 impl<'n, 'a> Node<'n, 'a> {
     pub(super) fn root(value: Value<'a>, problems: &'n mut Problems) -> Self {
-        Self { value, place: Place::ROOT, problems }
+        Self { value, site: Site { place: Place::ROOT, problems } }
     }
 
     pub(super) fn pointer(&self) -> String {
-        self.place.pointer()
-    }
-
-    /// Records a problem of this value.
-    pub(super) fn refuse(&mut self, code: ProblemCode, message: impl Into<String>, allowed: &str) -> Refused {
-        self.problems.record(&self.place, code, message.into(), Some(allowed.to_owned()))
-    }
-
-    fn wrong_type(&mut self, wanted: &str) -> Refused {
-        let message = format!("this is {}", self.value.kind());
-        self.refuse(ProblemCode::WrongType, message, wanted)
+        self.site.place.pointer()
     }
 
     pub(super) fn boolean(mut self) -> Result<bool, Refused> {
         match self.value {
             Value::Bool(value) => Ok(value),
-            _ => Err(self.wrong_type("true or false")),
+            other => Err(self.site.wrong_type(&other, "true or false")),
         }
     }
 
-    pub(super) fn number(mut self) -> Result<(serde_json::Number, Self), Refused> {
-        match std::mem::replace(&mut self.value, Value::Null) {
-            Value::Number(number) => Ok((number, self)),
-            other => {
-                self.value = other;
-                Err(self.wrong_type("a number"))
-            }
+    pub(super) fn number(mut self) -> Result<(Number, Site<'n>), Refused> {
+        match self.value {
+            Value::Number(number) => Ok((number, self.site)),
+            other => Err(self.site.wrong_type(&other, "a number")),
         }
     }
 
-    /// The value's text, and the node to refuse it with.
-    pub(super) fn text(mut self) -> Result<(Cow<'a, str>, Self), Refused> {
-        match std::mem::replace(&mut self.value, Value::Null) {
-            Value::String(text) => Ok((text, self)),
-            other => {
-                self.value = other;
-                Err(self.wrong_type("a string"))
-            }
+    pub(super) fn text(mut self) -> Result<(Cow<'a, str>, Site<'n>), Refused> {
+        match self.value {
+            Value::String(text) => Ok((text, self.site)),
+            other => Err(self.site.wrong_type(&other, "a string")),
         }
     }
 
@@ -151,44 +146,43 @@ impl<'n, 'a> Node<'n, 'a> {
     pub(super) fn checked<T, E: std::fmt::Display>(
         self,
         what: &str,
-        check: impl FnOnce(String) -> Result<T, E>,
+        check: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Refused> {
-        let (text, mut node) = self.text()?;
-        let message = format!("{} is not {what}", shown(&text));
-        check(text.into_owned()).map_err(|rule| node.refuse(ProblemCode::BadValue, message, &rule.to_string()))
+        let (text, mut site) = self.text()?;
+        check(&text).map_err(|rule| {
+            let message = format!("{} is not {what}", shown(&text));
+            site.refuse(ProblemCode::BadValue, message, &rule.to_string())
+        })
     }
 
     /// One of the words of `T`.
     fn word<T: Word>(self) -> Result<T, Refused> {
-        let (text, mut node) = self.text()?;
+        let (text, mut site) = self.text()?;
         if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
         let words: Vec<_> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        Err(node.refuse(ProblemCode::BadValue, format!("{} is not known here", shown(&text)), &listed(&words)))
+        Err(site.refuse(ProblemCode::BadValue, format!("{} is not known here", shown(&text)), &listed(&words)))
     }
 
-    /// Reads every element of an array; those that are refused are left out of the result, which is then refused.
+    /// Reads every element of an array of at most `most`, the ones after a refused one too.
     pub(super) fn each<T>(
         mut self,
         most: usize,
         mut read: impl FnMut(Node<'_, 'a>) -> Result<T, Refused>,
     ) -> Result<Vec<T>, Refused> {
-        let elements = match std::mem::replace(&mut self.value, Value::Null) {
+        let elements = match self.value {
             Value::Array(elements) => elements,
-            other => {
-                self.value = other;
-                return Err(self.wrong_type("an array"));
-            }
+            other => return Err(self.site.wrong_type(&other, "an array")),
         };
         if elements.len() > most {
             let message = format!("this array has {} elements", elements.len());
-            return Err(self.refuse(ProblemCode::TooLarge, message, &format!("at most {most}")));
+            return Err(self.site.refuse(ProblemCode::TooLarge, message, &format!("at most {most}")));
         }
         let mut results = Ok(Vec::with_capacity(elements.len()));
         for (index, value) in elements.into_iter().enumerate() {
-            let place = Place { parent: Some(&self.place), key: None, index };
-            match (read(Node { value, place, problems: self.problems }), &mut results) {
+            let place = Place { parent: Some(&self.site.place), key: None, index };
+            match (read(Node { value, site: Site { place, problems: self.site.problems } }), &mut results) {
                 (Ok(value), Ok(values)) => values.push(value),
                 (Err(refused), _) => results = Err(refused),
                 (Ok(_), Err(_)) => {}
@@ -197,25 +191,20 @@ impl<'n, 'a> Node<'n, 'a> {
         results
     }
 
-    /// Reads an object through `read`; whatever `read` does not ask for is then refused as unknown.
+    /// Reads an object through `read`; what `read` does not ask for is then refused as unknown.
     pub(super) fn object<T>(
         mut self,
         read: impl FnOnce(&mut Fields<'_, 'a>) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
-        match std::mem::replace(&mut self.value, Value::Null) {
-            Value::Object(entries) => {
-                let entries = entries.into_iter().map(|(key, value)| (key, Some(value))).collect();
-                let mut fields = Fields { entries, asked: Vec::new(), place: self.place, problems: self.problems };
-                fields.refuse_duplicate_keys();
-                let result = read(&mut fields);
-                fields.refuse_unknown();
-                result
-            }
-            other => {
-                self.value = other;
-                Err(self.wrong_type("an object"))
-            }
-        }
+        let entries = match self.value {
+            Value::Object(entries) => entries,
+            other => return Err(self.site.wrong_type(&other, "an object")),
+        };
+        let entries = entries.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let mut fields = Fields { entries, asked: Vec::with_capacity(12), site: self.site };
+        let result = read(&mut fields);
+        fields.refuse_left();
+        result
     }
 }
 
@@ -229,8 +218,7 @@ pub(super) struct Fields<'n, 'a> {
     /// A value that was taken leaves `None`.
     entries: Vec<(Cow<'a, str>, Option<Value<'a>>)>,
     asked: Vec<&'static str>,
-    place: Place<'n>,
-    problems: &'n mut Problems,
+    site: Site<'n>,
 }
 
 impl<'a> Fields<'_, 'a> {
@@ -252,8 +240,8 @@ impl<'a> Fields<'_, 'a> {
         self.asked.push(name);
         let Some(index) = self.index(name) else { return Ok(None) };
         let Some(value) = self.entries[index].1.take() else { return Ok(None) };
-        let place = Place { parent: Some(&self.place), key: Some(name), index };
-        read(Node { value, place, problems: self.problems }).map(Some)
+        let place = Place { parent: Some(&self.site.place), key: Some(name), index };
+        read(Node { value, site: Site { place, problems: self.site.problems } }).map(Some)
     }
 
     /// Takes a field that must be there.
@@ -267,7 +255,7 @@ impl<'a> Fields<'_, 'a> {
     }
 
     fn missing(&mut self, message: String, allowed: Option<String>) -> Refused {
-        self.problems.record(&self.place, ProblemCode::Missing, message, allowed)
+        self.site.problems.record(&self.site.place, ProblemCode::Missing, message, allowed)
     }
 
     /// Takes a field whose value is one of the words of `T`.
@@ -277,8 +265,8 @@ impl<'a> Fields<'_, 'a> {
 
     /// Records a problem of the field `name`, or of the object where it has no such field.
     pub(super) fn refuse(&mut self, name: &str, code: ProblemCode, message: String, allowed: &str) -> Refused {
-        let field = self.index(name).map(|index| Place { parent: Some(&self.place), key: Some(name), index });
-        self.problems.record(field.as_ref().unwrap_or(&self.place), code, message, Some(allowed.to_owned()))
+        let field = self.index(name).map(|index| Place { parent: Some(&self.site.place), key: Some(name), index });
+        self.site.problems.record(field.as_ref().unwrap_or(&self.site.place), code, message, Some(allowed.to_owned()))
     }
 
     /// Refuses each of `names` that the object has; `with` says what they do not go with.
@@ -293,11 +281,10 @@ impl<'a> Fields<'_, 'a> {
 
     /// Refuses all but the first, in the document's order, of the `names` that the object has.
     pub(super) fn at_most_one(&mut self, names: &[&str]) {
-        let mut present: Vec<_> = names.iter().filter_map(|name| Some((self.index(name)?, *name))).collect();
-        present.sort_unstable();
-        if let [(_, first), rest @ ..] = &present[..] {
-            let rest: Vec<_> = rest.iter().map(|(_, name)| *name).collect();
-            self.exclude(&rest, &format!("`{first}`"), &listed(names));
+        let mut present: Vec<&str> = names.iter().copied().filter(|name| self.has(name)).collect();
+        present.sort_by_key(|name| self.index(name));
+        if let [first, _, ..] = present[..] {
+            self.exclude(&present[1..], &format!("`{first}`"), &listed(names));
         }
     }
 
@@ -306,30 +293,29 @@ impl<'a> Fields<'_, 'a> {
         self.missing("this entry does not say what should be there".to_owned(), Some(listed(names)))
     }
 
-    fn refuse_duplicate_keys(&mut self) {
-        let mut seen = HashSet::with_capacity(self.entries.len());
-        for (index, (key, _)) in self.entries.iter().enumerate() {
-            if !seen.insert(key.as_ref()) {
-                let place = Place { parent: Some(&self.place), key: Some(key), index };
+    /// Refuses what was not taken: second values of a key, and fields that nobody asked for.
+    fn refuse_left(&mut self) {
+        let mut unknown = HashSet::new();
+        for (index, (key, _)) in self.entries.iter().enumerate().filter(|(_, (_, value))| value.is_some()) {
+            let place = Place { parent: Some(&self.site.place), key: Some(key), index };
+            let (code, message, allowed) = if self.asked.contains(&key.as_ref()) || !unknown.insert(key.as_ref()) {
                 let message = format!("the key {} stands in this object more than once", shown(key));
-                self.problems.record(&place, ProblemCode::DuplicateKey, message, Some("every key once".to_owned()));
-            }
-        }
-    }
-
-    fn refuse_unknown(&mut self) {
-        let asked = &self.asked;
-        for (index, (key, _)) in self.entries.iter().enumerate().filter(|(_, (key, _))| !asked.contains(&&**key)) {
-            let place = Place { parent: Some(&self.place), key: Some(key), index };
-            let advice = match nearest(key, asked) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => "a newer aa-converge may know it".to_owned(),
+                (ProblemCode::DuplicateKey, message, "every key once".to_owned())
+            } else {
+                (ProblemCode::UnknownField, unknown_field(key, &self.asked), listed(&self.asked))
             };
-            let version = env!("CARGO_PKG_VERSION");
-            let message = format!("aa-converge {version} does not know the field {} here; {advice}", shown(key));
-            self.problems.record(&place, ProblemCode::UnknownField, message, Some(listed(asked)));
+            self.site.problems.record(&place, code, message, Some(allowed));
         }
     }
+}
+
+fn unknown_field(key: &str, known: &[&str]) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let advice = match nearest(key, known) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "a newer aa-converge may know it".to_owned(),
+    };
+    format!("aa-converge {version} does not know the field {} here; {advice}", shown(key))
 }
 
 /// `word` in quotes for a message: without control characters, and cut where it gets long.

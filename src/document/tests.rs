@@ -190,7 +190,6 @@ fn a_key_that_stands_twice_is_refused() {
             ("/profiles/0/mode", DuplicateKey),
             ("/a~1~0", UnknownField),
             ("/a~1~0", DuplicateKey),
-            ("/a~1~0", UnknownField),
         ],
     );
     assert_refused(r#"{"version":1,"owner":"o","o\u0077ner":"p"}"#, &[("/owner", DuplicateKey)]);
@@ -238,7 +237,7 @@ fn base64_is_told_where_it_goes_wrong() {
 }
 
 #[test]
-fn text_that_the_parser_would_not_read_to_its_end_is_refused() {
+fn nul_bytes_and_byte_order_marks_are_refused() {
     for entry in [
         r#"{"file":"a","content":"ab\u0000"}"#,
         r#"{"file":"a","content":"\ufeffab"}"#,

@@ -51,7 +51,7 @@ impl Value<'_> {
 pub(super) fn read(json: &[u8]) -> Result<Value<'_>, Problem> {
     if json.len() > MAX_DOCUMENT {
         // The reader may have stopped here, so that the figure is a lower bound.
-        let message = format!("the document has at least {} bytes", json.len());
+        let message = format!("the document has at least {} bytes; the limit is 64 MiB", json.len());
         return Err(Problem::new("", ProblemCode::TooLarge, message).allowed(format!("at most {MAX_DOCUMENT} bytes")));
     }
     let text = std::str::from_utf8(json).map_err(|error| {

@@ -58,18 +58,18 @@ fn document(node: Node<'_, '_>) -> Result<Desired, Refused> {
 }
 
 fn version(node: Node<'_, '_>) -> Result<(), Refused> {
-    let (number, mut node) = node.number()?;
+    let (number, mut site) = node.number()?;
     // JSON does not tell 1.0 from 1.
     if number.as_f64() == Some(f64::from(VERSION)) {
         return Ok(());
     }
     let tool = env!("CARGO_PKG_VERSION");
     let message = format!("aa-converge {tool} does not know version {number} of the document; a newer one may");
-    Err(node.refuse(ProblemCode::UnknownVersion, message, &VERSION.to_string()))
+    Err(site.refuse(ProblemCode::UnknownVersion, message, &VERSION.to_string()))
 }
 
 fn owner_name(node: Node<'_, '_>) -> Result<Owner, Refused> {
-    node.checked("an owner's name", Owner::new)
+    node.checked("an owner's name", |name| Owner::new(name))
 }
 
 fn is_empty<T>(list: &Result<Option<Vec<T>>, Refused>) -> bool {
@@ -102,8 +102,8 @@ fn file(node: Node<'_, '_>, places: &mut Places) -> Result<DesiredFile, Refused>
     let pointer = node.pointer();
     node.object(|entry| {
         let path = entry
-            .required("path", |node| node.checked("the path of an include", PolicyPath::include))
-            .and_then(|path| places.claim(&path, &pointer, "path", entry).map(|()| path));
+            .required("path", |node| node.checked("the path of an include", |path| PolicyPath::include(path)))
+            .and_then(|path| places.claim(path.clone(), &pointer, "path", entry).map(|()| path));
         let content = content::read(entry);
         let state = entry.word("state")?.unwrap_or(State::Present);
         let content = match (state, content) {
@@ -122,8 +122,8 @@ fn profile(node: Node<'_, '_>, defaults: Defaults, places: &mut Places) -> Resul
     let pointer = node.pointer();
     node.object(|entry| {
         let file = entry
-            .required("file", |node| node.checked("the name of a profile's file", FileName::new))
-            .and_then(|file| places.claim(&PolicyPath::from(&file), &pointer, "file", entry).map(|()| file));
+            .required("file", |node| node.checked("the name of a profile's file", |name| FileName::new(name)))
+            .and_then(|file| places.claim(PolicyPath::from(&file), &pointer, "file", entry).map(|()| file));
         let content = content::read(entry);
         let mode = entry.word("mode");
         let scope = entry.word("mode_scope");
@@ -201,14 +201,14 @@ impl Places {
     /// Takes `path` for the entry at `pointer`, whose field `name` gives it.
     fn claim(
         &mut self,
-        path: &PolicyPath,
+        path: PolicyPath,
         pointer: &str,
         name: &str,
         entry: &mut Fields<'_, '_>,
     ) -> Result<(), Refused> {
-        let taken = if let Some(first) = self.files.get(path) {
+        let taken = if let Some(first) = self.files.get(&path) {
             Some(format!("{first} names `{path}` already"))
-        } else if let Some(first) = self.directories.get(path) {
+        } else if let Some(first) = self.directories.get(&path) {
             Some(format!("`{path}` is a directory of the path at {first}"))
         } else {
             path.parents().find_map(|parent| {
@@ -227,7 +227,7 @@ impl Places {
         for parent in path.parents() {
             self.directories.entry(parent).or_insert_with(|| pointer.to_owned());
         }
-        self.files.insert(path.clone(), pointer.to_owned());
+        self.files.insert(path, pointer.to_owned());
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{IfMissing, MAX_ENTRIES, MAX_TEXT, OnConfined, VERSION};
-use crate::profile::{Digest, FileName, ModeScope, Owner, PolicyPath};
+use crate::profile::{DIRECTORIES, Digest, FileName, ModeScope, Owner, PolicyPath};
 
 /// The AppArmor policy that a host should have, as `aa-converge apply` reads it.
 ///
@@ -82,15 +82,16 @@ pub struct File {
     /// Its place below the policy directory (`/etc/apparmor.d`), in at least one directory.
     #[schemars(schema_with = "path_schema")]
     pub path: PolicyPath,
-    /// Its text.
+    /// Its text; at most 4 MiB in UTF-8, without NUL bytes and byte order mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "content_schema")]
     pub content: Option<String>,
-    /// Its bytes in standard base64 with padding: for templating engines that break line ends, and for other encodings.
+    /// Its text in standard base64 with padding, at most 4 MiB decoded: for templating engines that break line ends,
+    /// and for other encodings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "base64_schema")]
     pub content_base64: Option<String>,
-    /// The absolute path of a regular file on the host that holds its bytes.
+    /// The absolute path of a regular file on the host that holds its text, at most 4 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "source_schema")]
     pub source: Option<String>,
@@ -117,15 +118,16 @@ pub struct Profile {
     /// Its name in the policy directory (`/etc/apparmor.d`): one component, which apparmor_parser would not skip.
     #[schemars(schema_with = "file_schema")]
     pub file: FileName,
-    /// Its text.
+    /// Its text; at most 4 MiB in UTF-8, without NUL bytes and byte order mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "content_schema")]
     pub content: Option<String>,
-    /// Its bytes in standard base64 with padding: for templating engines that break line ends, and for other encodings.
+    /// Its text in standard base64 with padding, at most 4 MiB decoded: for templating engines that break line ends,
+    /// and for other encodings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "base64_schema")]
     pub content_base64: Option<String>,
-    /// The absolute path of a regular file on the host that holds its bytes.
+    /// The absolute path of a regular file on the host that holds its text, at most 4 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "source_schema")]
     pub source: Option<String>,
@@ -235,7 +237,7 @@ fn file_schema(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "maxLength": 255,
         "pattern": r"^[^./\x00-\x1f\x7f-\x9f][^/\x00-\x1f\x7f-\x9f]*$",
-        "not": { "pattern": SKIPPED },
+        "not": { "anyOf": [{ "pattern": SKIPPED }, { "enum": DIRECTORIES }] },
         "examples": ["usr.sbin.nginx"]
     })
 }
@@ -265,6 +267,8 @@ fn base64_schema(_: &mut SchemaGenerator) -> Schema {
         "contentEncoding": "base64",
         "maxLength": MAX_TEXT.div_ceil(3) * 4,
         "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$",
+        // The byte order mark.
+        "not": { "pattern": "^77u/" },
         "examples": ["QHtIT01FRElSU30rPS9zcnYvaG9tZS8K"]
     })
 }

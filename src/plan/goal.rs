@@ -155,8 +155,9 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn include(&mut self, file: DesiredFile) -> Option<Goal> {
         self.covered.insert(file.path.clone());
-        self.check_owner(&file.path, &file.pointer)?;
-        self.check_place(&file.path, &file.pointer)?;
+        let place = format!("{}/path", file.pointer);
+        self.check_owner(&file.path, &place)?;
+        self.check_place(&file.path, &place)?;
         let kind = if file.content.is_some() { GoalKind::Text } else { GoalKind::Absent };
         let entry = EntryOf::File(file.path.clone());
         let mut goal = Goal::empty(entry, file.pointer, kind, file.path, OnConfined::Refuse);
@@ -176,10 +177,11 @@ impl Maker<'_> {
         let main = PolicyPath::from(&file);
         let (disable, force) = (PolicyPath::disable_link(&file), PolicyPath::force_complain_link(&file));
         self.covered.extend([main.clone(), disable.clone(), force.clone()]);
-        self.check_owner(&main, &profile.pointer)?;
+        let place = format!("{}/file", profile.pointer);
+        self.check_owner(&main, &place)?;
         for path in [&main, &disable, &force] {
             if *path == main || !matches!(self.observed.standing(path), Standing::Link { .. }) {
-                self.check_place(path, &profile.pointer)?;
+                self.check_place(path, &place)?;
             }
         }
         let (pointer, on_confined) = (profile.pointer, profile.on_confined);
@@ -232,7 +234,7 @@ impl Maker<'_> {
             match if_missing {
                 IfMissing::Skip => self.warnings.push(format!("{missing}: skipped")),
                 IfMissing::Refuse => self.problems.push(
-                    Problem::new(&goal.pointer, ProblemCode::NotInstalled, missing)
+                    Problem::new(format!("{}/file", goal.pointer), ProblemCode::NotInstalled, missing)
                         .allowed("an installed profile, a text, or \"if_missing\": \"skip\""),
                 ),
             }
@@ -276,9 +278,7 @@ impl Maker<'_> {
         goal.held.push((goal.main.clone(), held));
         goal.places.push(PlaceGoal { path: goal.main.clone(), target });
         self.put_link(&mut goal, &disable, file, mode == WantedMode::Disabled);
-        if mode != WantedMode::Disabled {
-            self.put_link(&mut goal, &force, file, forced);
-        }
+        self.put_link(&mut goal, &force, file, forced);
         Some(goal)
     }
 

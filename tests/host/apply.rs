@@ -306,7 +306,7 @@ fn text_comes_as_base64_or_from_a_file_of_the_host() {
 fn content_keeps_every_byte() {
     let host = Scratch::new();
     let text =
-        "# Grüße, 世界 \u{1F980}\r\nabi <abi/3.0>,\r\nprofile one /opt/öne {\r\n\t/opt/\"d a t a\" r,\r\n}\r\n\r\n";
+        "# Grüße, 世界 \u{1F980}\r\nabi <abi/3.0>,\r\nprofile one /opt/öne {\r\n\t\"/opt/d a t a\" r,\r\n}\r\n\r\n";
     host.converge(&profiles(json!([{ "file": "one", "content": text }])));
     assert_eq!(host.read("one"), text);
 }
@@ -395,7 +395,7 @@ fn an_include_that_breaks_an_installed_profile_is_refused() {
     let before = host.policy_tree();
     let run = host.apply(&json!({
         "version": 1, "owner": "test",
-        "files": [{ "path": "abstractions/site", "content": "/etc/site.conf r\n" }],
+        "files": [{ "path": "abstractions/site", "content": "/etc/site.conf nonsense,\n" }],
     }));
     run.expect(4);
     assert_eq!(run.error_code(), "compile");
@@ -523,7 +523,8 @@ fn the_example_documents_converge() {
             copy(&std::path::Path::new("/etc/apparmor.d").join(installed), &host.policy(installed));
         }
         let document = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
-        assert!(host.converge(&document).changed(), "{}", path.display());
+        let uninstalls = path.ends_with("uninstall.json");
+        assert_eq!(host.converge(&document).changed(), !uninstalls, "{}", path.display());
         assert!(!host.converge(&document).changed(), "{}", path.display());
     }
 }

@@ -121,20 +121,15 @@ fn unknown_version() {
         let problems = refuse(json!({ "version": version, "owner": "test" }).to_string());
         assert_eq!(problems[0], ("/version".to_owned(), "unknown_version".to_owned()));
     }
-    assert_refused(&json!({ "owner": "test" }), &[("/version", "missing")]);
+    assert_refused(&json!({ "owner": "test" }), &[("", "missing")]);
 }
 
 #[test]
 fn missing_fields() {
-    assert_refused(&json!({ "version": 1 }), &[("/owner", "missing")]);
+    assert_refused(&json!({ "version": 1 }), &[("", "missing")]);
     assert_refused(
         &json!({ "version": 1, "owner": "test", "files": [{}], "profiles": [{ "content": "" }, { "file": "one" }] }),
-        &[
-            ("/files/0/path", "missing"),
-            ("/files/0/content", "missing"),
-            ("/profiles/0/file", "missing"),
-            ("/profiles/1/mode", "missing"),
-        ],
+        &[("/files/0", "missing"), ("/files/0", "missing"), ("/profiles/0", "missing"), ("/profiles/1", "missing")],
     );
 }
 
@@ -155,7 +150,7 @@ fn duplicate_file() {
 fn two_contents() {
     assert_refused(
         &profiles(json!([{ "file": "one", "content": profile("one"), "content_base64": "", "source": "/x" }])),
-        &[("/profiles/0", "conflict")],
+        &[("/profiles/0/content_base64", "conflict"), ("/profiles/0/source", "conflict")],
     );
     assert_refused(
         &profiles(json!([{ "file": "one", "state": "absent", "content": profile("one") }])),

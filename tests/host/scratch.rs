@@ -173,9 +173,16 @@ impl Scratch {
         tree(&self.root())
     }
 
-    /// Everything below the policy directory.
+    /// Everything below the policy directory. The time stamps of directories are left out: a run that is refused may
+    /// have written new files under temporary names by then, and has taken them away again.
     pub(crate) fn policy_tree(&self) -> Tree {
-        tree(&self.policy(""))
+        let mut found = tree(&self.policy(""));
+        for (path, node) in &mut found {
+            if self.policy(path).is_dir() {
+                node.modified = (0, 0);
+            }
+        }
+        found
     }
 
     /// Names below the policy directory that the parser would not read and nobody should see after a run.
@@ -184,7 +191,9 @@ impl Scratch {
         let policy =
             self.policy_tree().into_keys().filter(|path| path.rsplit('/').next().unwrap_or(path).starts_with('.'));
         let state = if journal.is_dir() { tree(&journal) } else { Tree::new() };
-        policy.chain(state.into_keys().map(|path| format!("journal/{path}"))).collect()
+        // The empty name is the directory itself, which stays.
+        let state = state.into_keys().filter(|path| !path.is_empty());
+        policy.chain(state.map(|path| format!("journal/{path}"))).collect()
     }
 
     /// Puts an executable shell script beside the root, to stand in for the parser: it answers `--version` as the real

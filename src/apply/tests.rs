@@ -1,0 +1,246 @@
+//! The transaction on real directories, with the real parser and a kernel that behaves as the real one does.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+use crate::host::kernel::fake::FakeKernel;
+use crate::host::{Host, Options as HostOptions};
+use crate::policy::{LoadSet, sample};
+use crate::profile::{Mode, ProfileName};
+use crate::report::{Action, Diffs, Exit, Listing, Outcome, Report, RollbackState};
+use crate::run::{self, Options};
+
+struct Bench {
+    root: tempfile::TempDir,
+    kernel: FakeKernel,
+}
+
+impl Bench {
+    #[expect(clippy::disallowed_methods, reason = "the test's own directory")]
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let policy = root.path().join("etc/apparmor.d");
+        std::fs::create_dir_all(policy.join("abi")).unwrap();
+        std::fs::copy("/etc/apparmor.d/abi/3.0", policy.join("abi/3.0")).unwrap();
+        Self { root, kernel: FakeKernel::new() }
+    }
+
+    fn host(&self) -> Host {
+        let options = HostOptions {
+            root: self.root.path().to_path_buf(),
+            kernel_features: None,
+            jobs: None,
+            parser: None,
+            parser_timeout: Duration::from_secs(60),
+            temporary: PathBuf::from("/tmp"),
+        };
+        let mut host = Host::open(options).unwrap();
+        host.kernel = Some(Box::new(self.kernel.clone()));
+        host
+    }
+
+    fn apply(&self, document: &Value) -> Report {
+        let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
+        run::apply(document.to_string().as_bytes(), self.host(), options, &|_, _, _| {})
+    }
+
+    /// Everything in the policy directory, as it can be read.
+    #[expect(clippy::disallowed_methods, reason = "the test's own directory")]
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        fn walk(directory: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, found)
+                } else {
+                    drop(found.insert(path.clone(), std::fs::read(&path).unwrap_or_default()))
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        walk(&self.root.path().join("etc/apparmor.d"), &mut found);
+        found
+    }
+
+    fn modes(&self) -> Vec<(String, Mode)> {
+        self.kernel.modes().into_iter().collect()
+    }
+}
+
+fn text(name: &str, rules: &str) -> String {
+    format!("abi <abi/3.0>,\nprofile {name} /opt/{name} {{\n  {rules}\n}}\n")
+}
+
+fn document(profiles: &[Value]) -> Value {
+    json!({ "version": 1, "owner": "test", "prune": true, "allow_empty": true, "profiles": profiles })
+}
+
+fn entry(name: &str, rules: &str) -> Value {
+    json!({ "file": name, "content": text(name, rules) })
+}
+
+fn reasons(report: &Report, file: &str) -> Vec<String> {
+    let entry = report.profiles.iter().find(|entry| entry.file.as_str() == file).unwrap();
+    entry.reasons.iter().map(|reason| reason.0.clone()).collect()
+}
+
+fn name(name: &str) -> ProfileName {
+    ProfileName::new(name)
+}
+
+#[test]
+fn what_is_loaded_is_proved_and_the_second_run_writes_nothing() {
+    let bench = Bench::new();
+    let wanted = document(&[entry("a", "/x r,"), entry("b", "/y r,")]);
+    let first = bench.apply(&wanted);
+    assert_eq!(first.exit(true), Exit::Changed, "{first:#?}");
+    assert_eq!((first.kernel.writes, first.kernel.atomic), (1, true));
+    assert!(first.profiles.iter().all(|entry| entry.loaded.iter().all(|loaded| loaded.verified)));
+    assert_eq!(bench.modes(), [("a".to_owned(), Mode::Enforce), ("b".to_owned(), Mode::Enforce)]);
+    let effects = bench.kernel.effects();
+    let second = bench.apply(&wanted);
+    assert!(!second.changed, "{second:#?}");
+    assert_eq!(bench.kernel.effects(), effects);
+    assert!(second.kernel.managed);
+}
+
+#[test]
+fn only_the_changed_profile_is_loaded() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,"), entry("b", "/y r,")]));
+    let before = bench.kernel.blob(&name("a"));
+    let report = bench.apply(&document(&[entry("a", "/x r,"), entry("b", "/z r,")]));
+    assert_eq!(report.summary.updated, 1, "{report:#?}");
+    assert_eq!(bench.kernel.blob(&name("a")), before);
+    let comment = bench.apply(&document(&[entry("a", "/x r,"), entry("b", "/z r, # why")]));
+    assert_eq!((comment.summary.updated, comment.kernel.writes), (1, 0), "a comment is written and not loaded");
+}
+
+#[test]
+fn what_others_did_in_the_kernel_is_found_and_put_right() {
+    let bench = Bench::new();
+    let wanted = document(&[entry("a", "/x r,")]);
+    bench.apply(&wanted);
+    let ours = bench.kernel.blob(&name("a")).unwrap();
+    bench.kernel.unload(&name("a"));
+    assert_eq!(reasons(&bench.apply(&wanted), "a"), ["kernel-missing"]);
+    bench.kernel.load(&sample::blob("a", Mode::Enforce, "other"));
+    assert_eq!(reasons(&bench.apply(&wanted), "a"), ["kernel-drift"]);
+    bench.kernel.load(&sample::blob("a", Mode::Complain, "other"));
+    assert_eq!(reasons(&bench.apply(&wanted), "a"), ["kernel-drift", "kernel-mode"]);
+    assert_eq!(bench.kernel.blob(&name("a")).unwrap(), ours);
+    assert!(!bench.apply(&wanted).changed);
+}
+
+/// A run that creates, updates, removes, and takes a child away, so that it has every kind of effect.
+fn upgrade() -> (Value, Value) {
+    let hat = "abi <abi/3.0>,\nprofile h /opt/h {\n  ^one {\n    /x r,\n  }\n  ^two {\n    /x r,\n  }\n}\n";
+    let less = "abi <abi/3.0>,\nprofile h /opt/h {\n  ^one {\n    /x r,\n  }\n}\n";
+    let before = document(&[entry("a", "/x r,"), entry("old", "/x r,"), json!({ "file": "h", "content": hat })]);
+    let after = document(&[entry("a", "/y r,"), entry("new", "/x r,"), json!({ "file": "h", "content": less })]);
+    (before, after)
+}
+
+#[test]
+fn a_failed_effect_in_the_kernel_undoes_everything() {
+    let (before, after) = upgrade();
+    let mut failures = 0;
+    for nth in 1.. {
+        let bench = Bench::new();
+        assert_eq!(bench.apply(&before).exit(false), Exit::Converged);
+        let (files, modes) = (bench.files(), bench.modes());
+        let blob = bench.kernel.blob(&name("a"));
+        bench.kernel.fail_at(nth, Errno::ENOMEM);
+        let report = bench.apply(&after);
+        if !report.failed {
+            assert!(failures >= 3, "a load and two removals can fail, {failures} did");
+            break;
+        }
+        failures += 1;
+        assert_eq!(report.exit(false), Exit::RolledBack, "effect {nth}: {report:#?}");
+        assert_eq!(report.rollback.state, RollbackState::Complete);
+        assert!(!report.changed);
+        assert!(report.profiles.iter().all(|it| it.action == Action::Keep || it.outcome == Outcome::RolledBack));
+        assert_eq!((bench.files(), bench.modes()), (files, modes), "effect {nth}");
+        assert_eq!(bench.kernel.blob(&name("a")), blob);
+        assert_eq!(bench.apply(&after).exit(false), Exit::Converged, "the next run converges");
+        assert!(!bench.apply(&after).changed, "and the one after it has nothing to do");
+        assert_eq!(
+            bench.modes().into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["a", "h", "h//one", "new"],
+            "what the text lost is gone from the kernel"
+        );
+    }
+}
+
+#[test]
+fn a_profile_that_the_kernel_refuses_takes_its_whole_set_back() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,")]));
+    let (files, modes) = (bench.files(), bench.modes());
+    bench.kernel.refuse(&name("bad"));
+    let wanted = document(&[entry("a", "/y r,"), entry("bad", "/x r,"), entry("c", "/x r,")]);
+    for _ in 0..2 {
+        let report = bench.apply(&wanted);
+        assert_eq!(report.exit(false), Exit::RolledBack, "{report:#?}");
+        assert!(report.msg.contains("kernel"), "{}", report.msg);
+        assert_eq!((bench.files(), bench.modes()), (files.clone(), modes.clone()));
+    }
+}
+
+#[test]
+fn running_processes_keep_their_confinement_unless_the_document_says_otherwise() {
+    let bench = Bench::new();
+    let (before, after) = upgrade();
+    bench.apply(&before);
+    bench.kernel.start(7, "/opt/h", &name("h//two"));
+    let (files, modes) = (bench.files(), bench.modes());
+    let report = bench.apply(&after);
+    assert_eq!(report.exit(false), Exit::Refused);
+    let error = report.error.unwrap();
+    assert_eq!(error.code, "confined");
+    assert!(error.message.contains("process 7") && error.message.contains("h//two"), "{}", error.message);
+    assert_eq!((bench.files(), bench.modes()), (files, modes));
+
+    let mut willing = after.clone();
+    willing["defaults"] = json!({ "on_confined": "unload" });
+    assert_eq!(bench.apply(&willing).exit(false), Exit::Converged);
+    assert_eq!(bench.kernel.unconfined_by_removal(), [(7, name("h//two"))]);
+}
+
+#[test]
+fn profiles_of_others_are_never_touched() {
+    let bench = Bench::new();
+    let foreign = LoadSet::build(&[sample::blob("docker-default", Mode::Enforce, "theirs")]).unwrap();
+    bench.kernel.load(foreign[0].bytes());
+    let theirs = bench.kernel.blob(&name("docker-default"));
+    bench.apply(&document(&[entry("a", "/x r,")]));
+    bench.apply(&document(&[]));
+    assert_eq!(bench.modes(), [("docker-default".to_owned(), Mode::Enforce)]);
+    assert_eq!(bench.kernel.blob(&name("docker-default")), theirs);
+}
+
+#[test]
+fn a_renamed_profile_leaves_no_old_one() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,")]));
+    bench.apply(&document(&[json!({ "file": "a", "content": text("b", "/x r,") })]));
+    assert_eq!(bench.modes(), [("b".to_owned(), Mode::Enforce)]);
+}
+
+#[test]
+fn a_disabled_profile_leaves_the_kernel_and_comes_back() {
+    let bench = Bench::new();
+    let with = |mode: &str| document(&[json!({ "file": "a", "content": text("a", "/x r,"), "mode": mode })]);
+    bench.apply(&with("enforce"));
+    let report = bench.apply(&with("disabled"));
+    assert_eq!(reasons(&report, "a"), ["mode"], "{report:#?}");
+    assert_eq!(bench.modes(), []);
+    assert!(!bench.apply(&with("disabled")).changed);
+    bench.apply(&with("complain"));
+    assert_eq!(bench.modes(), [("a".to_owned(), Mode::Complain)]);
+}
