@@ -202,7 +202,8 @@ impl Parser {
         progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Vec<Result<Blob, CompileError>>, Error> {
         let options = options(view)?;
-        let limits = self.limits(parallel);
+        let workers = parallel.get().min(jobs.len());
+        let limits = self.limits(NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN));
         let mut order: Vec<usize> = (0..jobs.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(jobs[index].weight));
         let (next, done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
@@ -222,7 +223,6 @@ impl Parser {
             }
             Ok(results)
         };
-        let workers = parallel.get().min(jobs.len());
         let finished: Vec<Result<Vec<_>, Error>> = thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
             let join = |thread: thread::ScopedJoinHandle<'_, _>| {

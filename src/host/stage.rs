@@ -104,7 +104,6 @@ impl Stage {
     ///
     /// # Errors
     /// The file cannot be written, a path is not absolute and plain, or a replacement cannot be expressed.
-    #[expect(clippy::disallowed_methods, reason = "the spool is a private directory, reached by its own path")]
     pub fn add(
         &mut self,
         path_in_root: &Path,

@@ -99,7 +99,11 @@ fn limit(pid: Pid, limits: Limits) -> io::Result<()> {
     for (resource, value) in values {
         let inherited = getrlimit(resource);
         let value = inherited.current.map_or(value, |current| current.min(value));
-        prlimit(Some(pid), resource, Rlimit { current: Some(value), maximum: Some(value) })?;
+        match prlimit(Some(pid), resource, Rlimit { current: Some(value), maximum: Some(value) }) {
+            // A limit cannot be raised: the program has set itself a lower one meanwhile.
+            Err(Errno::PERM) => {}
+            result => drop(result?),
+        }
     }
     Ok(())
 }

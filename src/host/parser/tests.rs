@@ -108,7 +108,8 @@ fn real() -> Parser {
 }
 
 fn wait_for(fifo: &File, wanted: PollFlags) {
-    let mut descriptors = [PollFd::new(fifo, PollFlags::IN)];
+    // A hang-up is always told; what is there to read would end the wait for it.
+    let mut descriptors = [PollFd::new(fifo, wanted & PollFlags::IN)];
     assert_eq!(poll(&mut descriptors, Some(&Timespec { tv_sec: 60, tv_nsec: 0 })), Ok(1));
     assert!(descriptors[0].revents().contains(wanted), "{:?}", descriptors[0].revents());
 }
@@ -142,7 +143,7 @@ fn staged_policy_compiles_as_in_place() {
             .unwrap();
         assert!(status.success(), "{job:?}");
         let blob = blob.unwrap();
-        assert_eq!(blob.read().unwrap(), fs::read(&in_place).unwrap(), "{job:?}");
+        assert!(blob.read().unwrap() == fs::read(&in_place).unwrap(), "{job:?}");
         assert_eq!(blob.len(), fs::metadata(&in_place).unwrap().len());
     }
 }
@@ -182,7 +183,7 @@ fn an_error_tells_the_parsers_words_file_and_line() {
 
 #[test]
 fn paths_outside_the_search_directories_are_read_from_the_stage() {
-    let mut bench = Bench::new("profile x /x {\n /a r,\n}\n");
+    let mut bench = Bench::new("abi <abi/3.0>,\nprofile x /x {\n /a r,\n}\n");
     let plain = bench.compile().unwrap().read().unwrap();
     bench.add("/srv/rules.d/one", b"/a r,\n");
     bench.add("/srv/my abi", &fs::read(ABI).unwrap());
@@ -192,7 +193,7 @@ fn paths_outside_the_search_directories_are_read_from_the_stage() {
     bench.stage.add(Path::new("/etc/apparmor.d/q"), text.as_bytes(), &replacements).unwrap();
     let jobs = [Job { file: "/etc/apparmor.d/q".into(), weight: 1 }];
     let blob = bench.compile_jobs(&real(), &jobs, &Cancel::new().unwrap()).unwrap().remove(0).unwrap();
-    assert_eq!(blob.read().unwrap(), plain);
+    assert!(blob.read().unwrap() == plain);
 }
 
 #[test]
@@ -204,8 +205,8 @@ fn complain_is_forced_by_an_empty_file_as_by_the_option() {
     bench.conf = ParserConf::default();
     bench.add("/etc/apparmor.d/force-complain/p", b"");
     let by_file = bench.compile().unwrap().read().unwrap();
-    assert_eq!(by_file, by_option);
-    assert_ne!(by_file, plain);
+    assert!(by_file == by_option);
+    assert!(by_file != plain);
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn failures_do_not_stop_the_others_and_results_keep_their_order() {
 #[test]
 fn every_way_to_fail_is_told() {
     let cases = [
-        ("echo x > \"$OUT\"; echo 'AppArmor parser error for x at line 2: odd'", "odd"),
+        ("echo x > \"$OUT\"; echo 'AppArmor parser error for /etc/apparmor.d/p at line 2: odd'", "odd"),
         ("exit 0", "the file defines no profile"),
         ("exit 3", "exit code 3 and said nothing"),
         ("kill -SEGV $$", "crashed (signal 11)"),
@@ -284,7 +285,6 @@ fn every_way_to_fail_is_told() {
             "echo \"terminate called after throwing an instance of 'std::bad_alloc'\" >&2; kill -ABRT $$",
             "out of memory",
         ),
-        ("ulimit -v 8000; exec /usr/sbin/apparmor_parser \"$@\"", "out of memory"),
         ("exec yes >&2", "wrote more than 64 MiB"),
         ("exec cat /dev/zero > \"$OUT\"", "wrote more than 64 MiB"),
         ("printf '\\377\\033[1m\\n' >&2; exit 1", "\u{fffd}\u{fffd}[1m"),
@@ -339,6 +339,16 @@ fn cancelling_kills_what_runs_and_starts_nothing_more() {
     assert!(started.lines().count() <= 2, "{started}");
     assert!(cancel.is_triggered());
     assert!(matches!(bench.compile_with(&real(), &cancel), Err(Error::Interrupted)));
+}
+
+#[test]
+fn the_real_parser_without_memory_is_told_so() {
+    let rules: String =
+        (0..1000).map(|number| format!(" /**/directory{number}/file{} r,\n", number * 7919 % 1000)).collect();
+    let bench = Bench::new(&format!("profile x /x {{\n{rules}}}\n"));
+    let script = format!("ulimit -v 10000; exec {} \"$@\"", real().program().display());
+    let error = bench.run(&script, LONG).unwrap_err();
+    assert!(error.message.contains("out of memory"), "{error}");
 }
 
 #[test]
