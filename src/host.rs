@@ -76,8 +76,8 @@ impl Host {
     /// The root or the parser is missing or cannot be used.
     pub fn open(options: Options) -> Result<Self, Error> {
         let cancel = Cancel::new().map_err(|source| Error::File {
-            act: "make a pair of sockets, as from",
-            path: "/dev/null".into(),
+            act: "make a pair of sockets in",
+            path: "/proc/self/fd".into(),
             source,
         })?;
         Ok(Self {

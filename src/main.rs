@@ -3,7 +3,8 @@
 //! **Invariants:** only this file prints, reads the environment or ends the process. Whatever happens, standard output
 //! gets exactly one value; a closed one changes nothing.
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use aa_converge::cli::{ApplyArgs, Cli, Command, Format, KernelUse, RenderArgs, R
 use aa_converge::document::{self, MAX_DOCUMENT};
 use aa_converge::error::Error;
 use aa_converge::host::dir::Dir;
+use aa_converge::host::parser::Cancel;
 use aa_converge::host::replace::Draft as ReportFile;
 use aa_converge::host::{Host, Options as HostOptions};
 use aa_converge::ledger::Attributes;
@@ -94,7 +96,7 @@ fn apply(args: &ApplyArgs) -> Exit {
 fn converge(args: &ApplyArgs) -> Result<Report, Error> {
     let host = Host::open(host_options(args)?)?;
     cancel_on_signals(&host)?;
-    let document = read_document(&args.document)?;
+    let document = read_document(&args.document, &host.cancel)?;
     let options = run::Options {
         diffs: if args.diff { Diffs::Wanted } else { Diffs::Omitted },
         listing: if args.all { Listing::All } else { Listing::Changed },
@@ -153,29 +155,46 @@ fn colour() -> Colour {
 
 /// Has SIGINT and SIGTERM end the run before its first effect; from then on they are too late.
 fn cancel_on_signals(host: &Host) -> Result<(), Error> {
-    let cannot = |source| Error::File { act: "catch signals with a socket from", path: "/dev/null".into(), source };
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let socket = host.cancel.trigger_socket().map_err(cannot)?;
-        signal_hook::low_level::pipe::register(signal, socket).map_err(cannot)?;
+        let socket = host.cancel.trigger_socket().map_err(no_sockets)?;
+        signal_hook::low_level::pipe::register(signal, socket).map_err(no_sockets)?;
     }
     Ok(())
 }
 
-fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
+fn no_sockets(source: io::Error) -> Error {
+    Error::File { act: "catch signals by a socket in", path: "/proc/self/fd".into(), source }
+}
+
+fn read_document(path: &Path, cancel: &Cancel) -> Result<Vec<u8>, Error> {
     let cannot = |source| Error::File { act: "read the document from", path: path.to_path_buf(), source };
-    let mut bytes = Vec::new();
-    // One byte more than is allowed tells a document that is too large from one that just fits.
-    let limit = MAX_DOCUMENT as u64 + 1;
-    if path == Path::new("-") {
+    let bytes = if path == Path::new("-") {
         if io::stdin().is_terminal() {
             eprint("reading the document from standard input (end with Ctrl-D)\n");
         }
-        io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(cannot)?;
+        read_to_limit(&mut io::stdin().lock(), cancel)
     } else {
-        let file = fs_err::File::open(path).map_err(cannot)?;
-        file.take(limit).read_to_end(&mut bytes).map_err(cannot)?;
+        fs_err::File::open(path).and_then(|file| read_to_limit(&mut file.into_file(), cancel))
+    };
+    bytes.map_err(cannot)?.ok_or(Error::Interrupted)
+}
+
+/// Reads to the end, or to one byte more than a document may have. `None` if it was interrupted.
+fn read_to_limit<R: Read + AsFd>(input: &mut R, cancel: &Cancel) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 1 << 20];
+    while bytes.len() <= MAX_DOCUMENT {
+        if !cancel.lets_read(&*input)? {
+            return Ok(None);
+        }
+        match input.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 /// Opens the report's copy before anything is done, so that a place that cannot be written is known in time.
@@ -205,7 +224,8 @@ fn progress_bar() -> ProgressBar {
 }
 
 fn render(args: &RenderArgs) -> Exit {
-    let json = match read_document(&args.document) {
+    let read = Cancel::new().map_err(no_sockets).and_then(|cancel| read_document(&args.document, &cancel));
+    let json = match read {
         Ok(json) => json,
         Err(error) => {
             let report = refused(error);

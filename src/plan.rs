@@ -13,7 +13,7 @@ use crate::host::parser::ParserConf;
 use crate::ledger::{Attributes, Held, Ledger, Stands, Toolchain};
 use crate::problem::Problem;
 use crate::profile::{FileName, Mode, PolicyPath, ProfileName};
-use crate::report::{Diff, Diffs, Draft};
+use crate::report::{Diff, Diffs, Draft, KernelReport};
 use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
 
 mod conflict;
@@ -285,6 +285,15 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     if !problems.is_empty() {
         problems.sort();
         return Err(problems);
+    }
+    if let Some(kernel) = &observed.kernel {
+        draft.kernel = KernelReport {
+            managed: true,
+            global_mode: Some(kernel.global_mode.to_string()),
+            revision: Some(kernel.revision),
+            writes: 0,
+            atomic: true,
+        };
     }
     if diffs == Diffs::Wanted {
         let texts = effects.iter().filter(|effect| !goal::is_link(&effect.path));

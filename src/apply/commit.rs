@@ -130,7 +130,6 @@ impl Prepared {
         }
         refuse_confined(&self.host.host, &self.removals)?;
         let Some(kernel) = self.host.host.kernel.as_deref_mut() else { return Ok(()) };
-        draft.kernel.managed = true;
         draft.kernel.atomic = self.sets.len() <= 1;
         for set in &self.sets {
             kernel.replace(set).map_err(refused_by_kernel)?;

@@ -198,18 +198,18 @@ fn a_key_that_stands_twice_is_refused() {
 #[test]
 fn every_path_is_named_once_and_none_below_another() {
     let document = r#"{"version":1,"owner":"o",
-      "profiles":[{"file":"local","mode":"kill"},{"file":"x","mode":"kill"},{"file":"x","state":"absent"}],
-      "files":[{"path":"local/a/b","content":""},{"path":"local/a","content":""},{"path":"local/a/b/c","content":""},
-        {"path":"local/a/b","content":""}]}"#;
+      "profiles":[{"file":"site","mode":"kill"},{"file":"x","mode":"kill"},{"file":"x","state":"absent"}],
+      "files":[{"path":"site/a/b","content":""},{"path":"site/a","content":""},{"path":"site/a/b/c","content":""},
+        {"path":"site/a/b","content":""}]}"#;
     let problems = parse(document.as_bytes()).unwrap_err();
     let told: Vec<_> = problems.iter().map(|problem| (problem.pointer.as_str(), problem.message.as_str())).collect();
     assert_eq!(
         told,
         [
-            ("/profiles/0/file", "`local` is a directory of the path at /files/0"),
+            ("/profiles/0/file", "`site` is a directory of the path at /files/0"),
             ("/profiles/2/file", "/profiles/1 names `x` already"),
-            ("/files/1/path", "`local/a` is a directory of the path at /files/0"),
-            ("/files/2/path", "its directory `local/a/b` is a file at /files/0"),
+            ("/files/1/path", "`site/a` is a directory of the path at /files/0"),
+            ("/files/2/path", "its directory `site/a/b` is a file at /files/0"),
             ("/files/3/path", "/files/0 names `local/a/b` already"),
         ]
     );

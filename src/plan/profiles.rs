@@ -128,7 +128,14 @@ impl Scales<'_> {
         let text = goal.final_text(self.observed).filter(|_| enabled || goal.kind == GoalKind::Text);
         let step = match text {
             Some(text) => self.to_compile(&mut entry, goal, text, enabled, forced_complain, !effects.is_empty()),
-            None => self.to_unload(&mut entry, goal, definitions, !effects.is_empty()),
+            None => None,
+        };
+        // What is switched off and was compiled before, only to check it, must still leave the kernel.
+        let step = match step {
+            None if !enabled || goal.final_text(self.observed).is_none() => {
+                self.to_unload(&mut entry, goal, definitions, !effects.is_empty())
+            }
+            step => step,
         };
         entry.outcome = outcome_of(entry.action);
         entry.reasons.sort();

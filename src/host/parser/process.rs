@@ -6,7 +6,7 @@
 //! own limits, lowered for a child to inherit, would also bind our other threads, and what they have in hand.
 
 use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
@@ -53,6 +53,23 @@ impl Cancel {
     pub fn is_triggered(&self) -> bool {
         let mut sockets = [PollFd::new(&self.0.1, PollFlags::IN)];
         matches!(poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
+    }
+}
+
+impl Cancel {
+    /// Waits until `input` can be read without waiting, or has ended. False if it was triggered before.
+    ///
+    /// # Errors
+    /// The descriptor cannot be waited for.
+    pub fn lets_read(&self, input: impl AsFd) -> io::Result<bool> {
+        loop {
+            let mut descriptors = [PollFd::new(&input, PollFlags::IN), PollFd::new(&self.0.1, PollFlags::IN)];
+            match poll(&mut descriptors, None) {
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+                Ok(_) => return Ok(descriptors[1].revents().is_empty()),
+            }
+        }
     }
 }
 
