@@ -34,6 +34,12 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// There is no policy directory.
+    #[error("there is no policy directory {path}")]
+    NoPolicyDirectory {
+        /// The path as the user knows it.
+        path: PathBuf,
+    },
     /// Somebody wrote to a place between observation and commit.
     #[error("{path} was changed by somebody while this run was preparing")]
     ChangedMeanwhile {
@@ -104,6 +110,7 @@ impl Error {
                 _ => "io",
             },
             Self::Untrusted { .. } => "untrusted",
+            Self::NoPolicyDirectory { .. } => "no_policy_directory",
             Self::ChangedMeanwhile { .. } => "changed_meanwhile",
             Self::LockHeld { .. } => "lock_held",
             Self::Parser { .. } => "parser",
@@ -127,6 +134,7 @@ impl Error {
                 }
                 _ => return None,
             },
+            Self::NoPolicyDirectory { .. } => "install the package apparmor there, or give another --root",
             Self::ChangedMeanwhile { .. } => "run it again",
             Self::LockHeld { .. } => "wait until the other run has ended, or give --lock-timeout more seconds",
             Self::Compile { .. } => "correct the profiles that have an `error` in the report; nothing was changed",

@@ -56,11 +56,7 @@ pub struct Assumed {
 /// Something that is needed cannot be read, or cannot be trusted.
 pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Observed, Error> {
     let Some(policy) = host.root.dir(Path::new(POLICY_DIR))? else {
-        return Err(Error::File {
-            act: "open the policy directory",
-            path: host.root.shown(Path::new(POLICY_DIR)),
-            source: std::io::ErrorKind::NotFound.into(),
-        });
+        return Err(Error::NoPolicyDirectory { path: host.root.shown(Path::new(POLICY_DIR)) });
     };
     let ledger = read_ledger(host)?;
     let conf = read_conf(host)?;

@@ -54,9 +54,10 @@ impl Prepared {
         let undone = undo::undo(&self.journal, &mut self.host.host);
         draft.settle(Outcome::RolledBack);
         draft.rollback = Rollback { state: RollbackState::Complete, left: Vec::new() };
-        let left: Vec<String> = undone.failed.into_iter().chain(undone.foreign).collect();
-        if !left.is_empty() {
-            draft.rollback = Rollback { state: RollbackState::Incomplete, left };
+        // What somebody else wrote is not this run's to put back.
+        draft.warnings.extend(undone.foreign);
+        if !undone.failed.is_empty() {
+            draft.rollback = Rollback { state: RollbackState::Incomplete, left: undone.failed };
         } else if let Err(error) = drop_journal(&self.host.host) {
             draft.warnings.push(format!("the journal is still there, the next run will look at it: {error}"));
         }
@@ -85,7 +86,12 @@ impl Prepared {
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
         if changes {
-            write_journal(&state, &self.journal.to_bytes())?;
+            if let Err(error) = write_journal(&state, &self.journal.to_bytes()) {
+                // It may be there all the same. It says how to undo nothing, so it does no harm where it cannot be
+                // removed.
+                let _best_effort = drop_journal(&self.host.host);
+                return Err(error.into());
+            }
             *stage = Stage::Changing;
             self.change_files()?;
             self.change_kernel()?;
@@ -93,17 +99,14 @@ impl Prepared {
         }
         if let Some(bytes) = &self.ledger {
             state.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(LEDGER)?;
-            state.sync()?;
         }
-        if changes {
-            // The ledger is written: a journal that cannot be removed is recognized as done by the next run.
-            if let Err(error) = drop_journal(&self.host.host) {
-                self.compiled.plan.draft.warnings.push(error.to_string());
-            }
-        }
-        if let Err(error) = forget_adopted(&state, &self.compiled.plan.held) {
-            self.compiled.plan.draft.warnings.push(error.to_string());
-        }
+        // From here on the run is done: the next one recognizes a journal whose ledger is in place. Should the ledger
+        // be lost with the power, because it could not be flushed, the journal that stays then undoes the run.
+        let plan = &mut self.compiled.plan;
+        let flushed = if self.ledger.is_some() { state.sync() } else { Ok(()) };
+        let cleaned = flushed.and_then(|()| if changes { drop_journal(&self.host.host) } else { Ok(()) });
+        let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));
+        plan.draft.warnings.extend(cleaned.err().map(|error| format!("done, but {error}")));
         Ok(())
     }
 

@@ -207,7 +207,7 @@ pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
     }
     let undone = undo(&journal, &mut host.host);
     if !undone.failed.is_empty() {
-        return Ok(Recovery::Incomplete(undone.failed.into_iter().chain(undone.foreign).collect()));
+        return Ok(Recovery::Incomplete(undone.failed));
     }
     drop_journal(&host.host)?;
     Ok(Recovery::Clean(Some(Recovered { restored: undone.restored, left: undone.foreign })))

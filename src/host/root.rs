@@ -179,7 +179,11 @@ impl Entry {
             Self::Link { .. } => Kind::Link,
             Self::Special(words) => Kind::Special(words),
         };
-        Err(failed("read", shown)(io::Error::other(format!("it is {kind}, not a regular file"))))
+        Err(Error::Untrusted {
+            path: shown,
+            why: format!("it cannot be read: it is {kind}, not a regular file"),
+            remedy: "move it away, or put a regular file there".to_owned(),
+        })
     }
 }
 

@@ -126,7 +126,8 @@ fn includes_that_are_no_files_do_not_hang_or_exhaust() {
 
     let host = Scratch::new();
     host.write("local/loop", "include <local/loop>\n");
-    host.apply_with(&["--parser-timeout", "5"], &document).expect(4);
+    // The parser itself reads a file that includes itself once.
+    host.apply_with(&["--parser-timeout", "5"], &document).expect(0);
 }
 
 #[test]
