@@ -1,7 +1,8 @@
 //! The journal: how to undo a run, on disk before its first effect.
 //!
-//! It is one file: a line of JSON, then the bytes that the line refers to. It is written under another name, flushed
-//! and renamed, so it is there whole or not at all; its digest is checked all the same.
+//! It is one file: a line with the format and the digest of the rest, a line that says what to undo, and the bytes
+//! that it refers to. It is written under another name, flushed and renamed, so it is there whole or not at all; the
+//! digest is checked all the same.
 //!
 //! **Invariant:** a journal that was read names places in the policy directory only, each with what stood there before
 //! and what the run put there. Undoing touches a place only if it holds what the run put there.
@@ -81,13 +82,18 @@ pub struct LoadedPolicy {
 #[serde(deny_unknown_fields)]
 struct Head {
     format: u32,
+    /// SHA-256 of all that follows the line.
+    rest: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
     ledger_after: Option<Digest>,
     directories: Vec<PolicyPath>,
     places: Vec<PlaceRecord>,
     profiles: Vec<ProfileRecord>,
     cached: Vec<FileName>,
-    /// SHA-256 of all that follows the line.
-    payload: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -144,6 +150,13 @@ impl Payload {
     }
 }
 
+fn line<T: Serialize>(value: &T) -> Vec<u8> {
+    // Checked strings, numbers and enums: nothing in these can fail to become JSON.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
 impl Journal {
     /// Whether the run has nothing to undo.
     #[must_use]
@@ -176,20 +189,15 @@ impl Journal {
             after: profile.after.clone(),
         });
         let profiles = profiles.collect();
-        let head = Head {
-            format: FORMAT,
+        let body = Body {
             ledger_after: self.ledger_after,
             directories: self.directories.clone(),
             places,
             profiles,
             cached: self.cached.clone(),
-            payload: Digest::of(&payload.0),
         };
-        // Checked strings, numbers and enums: nothing in a head can fail to become JSON.
-        let mut bytes = serde_json::to_vec(&head).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&payload.0);
-        bytes
+        let rest = [line(&body), payload.0].concat();
+        [line(&Head { format: FORMAT, rest: Digest::of(&rest) }), rest].concat()
     }
 
     /// Reads a journal's bytes.
@@ -198,20 +206,24 @@ impl Journal {
     /// A newer format, or anything that this program does not write.
     pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
         let damaged = |why: &str| Unusable::Damaged(why.to_owned());
-        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged("its first line does not end"))?;
-        let (line, payload) = (&bytes[..end], &bytes[end + 1..]);
-        check_format(line, FORMAT)?;
-        let head: Head = serde_json::from_slice(line).map_err(|error| Unusable::Damaged(error.to_string()))?;
-        if head.payload != Digest::of(payload) {
+        let split = |bytes: &'_ [u8]| bytes.iter().position(|byte| *byte == b'\n');
+        let end = split(bytes).ok_or_else(|| damaged("its first line does not end"))?;
+        let (first, rest) = (&bytes[..end], &bytes[end + 1..]);
+        check_format(first, FORMAT)?;
+        let head: Head = serde_json::from_slice(first).map_err(|error| Unusable::Damaged(error.to_string()))?;
+        if head.rest != Digest::of(rest) {
             return Err(damaged("its bytes do not have the digest that it gives"));
         }
+        let end = split(rest).ok_or_else(|| damaged("its second line does not end"))?;
+        let (second, payload) = (&rest[..end], &rest[end + 1..]);
+        let body: Body = serde_json::from_slice(second).map_err(|error| Unusable::Damaged(error.to_string()))?;
         let mut journal = Journal {
-            ledger_after: head.ledger_after,
-            directories: head.directories,
-            cached: head.cached,
+            ledger_after: body.ledger_after,
+            directories: body.directories,
+            cached: body.cached,
             ..Journal::default()
         };
-        for record in head.places {
+        for record in body.places {
             let before = match record.before {
                 Before::Absent => Target::Absent,
                 Before::File { attributes, bytes } => {
@@ -222,7 +234,7 @@ impl Journal {
             };
             journal.places.push(PlaceChange { path: record.path, before, after: record.after });
         }
-        for record in head.profiles {
+        for record in body.profiles {
             let before = match record.before {
                 None => None,
                 Some(saved) => {
@@ -233,5 +245,68 @@ impl Journal {
             journal.profiles.push(ProfileChange { name: record.name, before, after: record.after });
         }
         Ok(journal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample() -> Journal {
+        let attributes = Attributes { mode: 0o644, uid: 0, gid: 0 };
+        let place = |path: &str, before| PlaceChange {
+            path: PolicyPath::any(path).unwrap(),
+            before,
+            after: Stands::File { sha256: Digest::of(b"after"), attributes },
+        };
+        let loaded = LoadedPolicy { hash: Some("00".repeat(32)), computed: None, mode: Mode::Enforce };
+        Journal {
+            ledger_after: Some(Digest::of(b"ledger")),
+            directories: vec![PolicyPath::any("local/x.d").unwrap()],
+            places: vec![
+                place("a", Target::File(Arc::new(Text::new(b"old\n\xff".to_vec())), attributes)),
+                place("b", Target::Absent),
+                place("disable/c", Target::Link("../c".to_owned())),
+            ],
+            profiles: vec![ProfileChange {
+                name: ProfileName::new("a"),
+                before: Some(SavedPolicy { loaded, blob: Some(Arc::new(b"blob".to_vec())) }),
+                after: None,
+            }],
+            cached: vec![FileName::new("a").unwrap()],
+        }
+    }
+
+    #[test]
+    fn a_journal_reads_back_as_written() {
+        let bytes = sample().to_bytes();
+        assert_eq!(Journal::parse(&bytes).unwrap().to_bytes(), bytes);
+    }
+
+    #[test]
+    fn a_newer_journal_is_told_apart() {
+        assert_eq!(Journal::parse(b"{\"format\":2}\n").err(), Some(Unusable::Newer(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_of_a_byte_is_noticed(at in 0..sample().to_bytes().len(), flip in 1..=255u8) {
+            let mut bytes = sample().to_bytes();
+            bytes[at] ^= flip;
+            // A digit of the digest in the other case is the same digit.
+            prop_assert!(Journal::parse(&bytes).map_or(true, |read| read.to_bytes() == sample().to_bytes()));
+        }
+
+        #[test]
+        fn no_bytes_panic(at in 0..900usize, byte: u8, cut in 0..1200usize) {
+            let mut bytes = sample().to_bytes();
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            bytes.truncate(cut);
+            drop(Journal::parse(&bytes));
+        }
     }
 }

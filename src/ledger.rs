@@ -323,3 +323,79 @@ fn wrong_format(format: u64) -> Unusable {
         Unusable::Damaged(format!("its format is {format}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tree::InputState;
+
+    fn sample() -> Ledger {
+        let mut ledger = Ledger::default();
+        let held = Held {
+            owner: Owner::new("test").unwrap(),
+            stands: Stands::Link { target: "../a".to_owned() },
+            original: Original::Kept(Stands::File {
+                sha256: Digest::of(b"before"),
+                attributes: Attributes { mode: 0o644, uid: 0, gid: 0 },
+            }),
+        };
+        ledger.held.insert(PolicyPath::any("disable/a").unwrap(), held);
+        let mut recorder = Recorder::new(ledger);
+        let toolchain = Toolchain {
+            parser: Digest::of(b"parser"),
+            version: "3.0.8".to_owned(),
+            conf: Digest::of(b"conf"),
+            features: Digest::of(b"features"),
+        };
+        let input = |path: &str, state| Input { path: path.into(), state };
+        let inputs = [input("/x", InputState::Absent), input("/y", InputState::File(Digest::of(b"y")))];
+        for (file, inputs) in [("a", &inputs[..]), ("b", &inputs[1..])] {
+            let file = FileName::new(file).unwrap();
+            recorder.record(&file, Digest::of(b"text"), false, &toolchain, inputs, Vec::new());
+        }
+        recorder.finish()
+    }
+
+    #[test]
+    fn a_ledger_reads_back_as_written() {
+        let ledger = sample();
+        let read = Ledger::parse(&ledger.to_bytes()).unwrap();
+        assert_eq!(read, ledger);
+        assert_eq!(read.to_bytes(), ledger.to_bytes());
+    }
+
+    #[test]
+    fn what_no_record_uses_is_left_out() {
+        let mut recorder = Recorder::new(sample());
+        recorder.forget(&FileName::new("a").unwrap());
+        let read = Ledger::parse(&recorder.finish().to_bytes()).unwrap();
+        assert_eq!((read.inputs.len(), read.toolchains.len()), (1, 1));
+    }
+
+    #[test]
+    fn newer_and_damaged_ledgers_are_told_apart() {
+        assert_eq!(Ledger::parse(br#"{"format":2,"news":[]}"#), Err(Unusable::Newer(2)));
+        assert!(matches!(Ledger::parse(br#"{"format":0,"ledger":{}}"#), Err(Unusable::Damaged(_))));
+        assert!(matches!(Ledger::parse(b""), Err(Unusable::Damaged(_))));
+        let forged = String::from_utf8(sample().to_bytes()).unwrap().replace("disable/a", "../shadow");
+        assert!(matches!(Ledger::parse(forged.as_bytes()), Err(Unusable::Damaged(_))));
+        let outside = String::from_utf8(sample().to_bytes()).unwrap().replace("\"inputs\":[0,1]", "\"inputs\":[0,7]");
+        assert!(matches!(Ledger::parse(outside.as_bytes()), Err(Unusable::Damaged(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(at in 0..600usize, byte: u8, cut in 0..900usize) {
+            let mut bytes = sample().to_bytes();
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            bytes.truncate(cut);
+            if let Ok(ledger) = Ledger::parse(&bytes) {
+                prop_assert!(Ledger::parse(&ledger.to_bytes()).is_ok());
+            }
+        }
+    }
+}

@@ -286,6 +286,13 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
         problems.sort();
         return Err(problems);
     }
+    if observed.parser_conf.forces_complain {
+        draft.warnings.push("parser.conf says `Complain`: no profile is enforced, whatever its mode".to_owned());
+    }
+    let unknown = observed.parser_conf.unknown.iter();
+    draft.warnings.extend(unknown.map(|option| {
+        format!("parser.conf has the option `{option}`, which this version of aa-converge leaves out when it compiles")
+    }));
     if let Some(kernel) = &observed.kernel {
         draft.kernel = KernelReport {
             managed: true,
@@ -327,7 +334,7 @@ impl Observed {
     }
 
     fn is_forced_to_complain(&self, file: &FileName) -> bool {
-        self.standing(&PolicyPath::force_complain_link(file)).is_effective()
+        self.parser_conf.forces_complain || self.standing(&PolicyPath::force_complain_link(file)).is_effective()
     }
 }
 

@@ -244,10 +244,10 @@ fn is_complete(journal: &Journal, host: &Host) -> Result<bool, Error> {
 }
 
 fn sweep(host: &Host) -> Result<(), Error> {
-    for directory in [host.root.dir(Path::new(POLICY_DIR))?, host.root.existing_private_dir(Path::new(STATE_DIR))?] {
-        if let Some(directory) = directory {
-            directory.sweep_temporaries()?;
-        }
+    let policy = host.root.dir(Path::new(POLICY_DIR))?;
+    let state = host.root.existing_private_dir(Path::new(STATE_DIR))?;
+    for directory in policy.iter().chain(&state) {
+        directory.sweep_temporaries()?;
     }
     Ok(())
 }

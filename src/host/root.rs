@@ -406,7 +406,12 @@ impl Root {
             return Ok(dir);
         }
         let (parent, name) = self.split(path)?;
-        self.dir_made(parent)?.make_dir(name, 0o755)
+        let made = self.dir_made(parent)?.make_dir(name, 0o755);
+        match (made, self.dir(path)?) {
+            // Another run, which waits for the same lock, may have been faster.
+            (Ok(made), _) | (Err(_), Some(made)) => Ok(made),
+            (Err(error), None) => Err(error),
+        }
     }
 
     fn split<'p>(&self, path: &'p Path) -> Result<(&'p Path, &'p std::ffi::OsStr), Error> {

@@ -15,13 +15,16 @@ use crate::profile::{FileName, Mode, ProfileName};
 use crate::syntax::{HeaderKind, Variables};
 use crate::tree::{Closures, InputId, Node, Text};
 
+/// A namespace and a pattern without variables and alternations.
+type Attachment = (Option<String>, String);
+
 /// What the profile files of one view define.
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
     /// Every name, with the files that define it.
     names: BTreeMap<ProfileName, Vec<FileName>>,
     /// Every attachment of a namespace, variables and alternations expanded, with the profiles that have it.
-    attachments: BTreeMap<(Option<String>, String), Vec<(FileName, ProfileName)>>,
+    attachments: BTreeMap<Attachment, Vec<(FileName, ProfileName)>>,
 }
 
 impl Definitions {

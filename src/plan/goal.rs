@@ -89,7 +89,8 @@ impl Goal {
             Some(target) => !matches!(target, Target::Absent),
             None => observed.standing(&path).is_effective(),
         };
-        (!effective(PolicyPath::disable_link(file)), effective(PolicyPath::force_complain_link(file)))
+        let forced = observed.parser_conf.forces_complain || effective(PolicyPath::force_complain_link(file));
+        (!effective(PolicyPath::disable_link(file)), forced)
     }
 
     /// The digests of the file before and after.

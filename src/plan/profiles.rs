@@ -127,13 +127,13 @@ impl Scales<'_> {
         let (enabled, forced_complain) = goal.switches(self.observed, file);
         let text = goal.final_text(self.observed).filter(|_| enabled || goal.kind == GoalKind::Text);
         let step = match text {
-            Some(text) => self.to_compile(&mut entry, goal, text, enabled, forced_complain, !effects.is_empty()),
+            Some(text) => self.step_to_compile(&mut entry, goal, text, enabled, forced_complain, !effects.is_empty()),
             None => None,
         };
         // What is switched off and was compiled before, only to check it, must still leave the kernel.
         let step = match step {
             None if !enabled || goal.final_text(self.observed).is_none() => {
-                self.to_unload(&mut entry, goal, definitions, !effects.is_empty())
+                self.step_to_unload(&mut entry, goal, definitions, !effects.is_empty())
             }
             step => step,
         };
@@ -143,7 +143,7 @@ impl Scales<'_> {
         (entry, step)
     }
 
-    fn to_compile(
+    fn step_to_compile(
         &mut self,
         entry: &mut ProfileEntry,
         goal: &Goal,
@@ -192,7 +192,7 @@ impl Scales<'_> {
         })
     }
 
-    fn to_unload(
+    fn step_to_unload(
         &mut self,
         entry: &mut ProfileEntry,
         goal: &Goal,
@@ -251,9 +251,7 @@ impl Scales<'_> {
             reasons,
             error: None,
             sha256: Change { before: Some(text.digest()), after: Some(text.digest()) },
-            loaded: record
-                .map(|record| freshness::loaded_entries(record, self.observed.kernel.as_ref()))
-                .unwrap_or_else(Vec::new),
+            loaded: record.map_or_else(Vec::new, |it| freshness::loaded_entries(it, self.observed.kernel.as_ref())),
         };
         let forced_complain = self.observed.is_forced_to_complain(file);
         let step = Step {

@@ -528,3 +528,13 @@ fn the_example_documents_converge() {
         assert!(!host.converge(&document).changed(), "{}", path.display());
     }
 }
+
+#[test]
+fn a_header_from_an_included_file_keeps_its_mode_and_is_named() {
+    let host = Scratch::new();
+    host.write("abstractions/helpers", "profile helper {\n  /x r,\n}\n");
+    let text = profile("one").replace("abstractions/site", "abstractions/helpers");
+    let run = host.converge(&profiles(json!([{ "file": "one", "content": text, "mode": "complain" }])));
+    assert!(run.warns("one//helper"), "{run:#?}");
+    assert!(!host.read("abstractions/helpers").contains("complain"));
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::scratch::{PARSER, Scratch, assert_untouched, command, has_reason, tool};
+use crate::scratch::{Scratch, assert_untouched, has_reason, tool};
 
 /// The packages whose profiles are taken. `/etc/apparmor.d/usr.bin.man` belongs to the package man-db and so is not
 /// among them; the file of the same name from the extra profiles is.
@@ -89,61 +89,4 @@ fn both_files_for_man_are_refused_by_name() {
     let problem = run.report["problems"][0].to_string();
     assert!(problem.contains("equal_attachment") && problem.contains("usr.bin.man.man-db"), "{run:#?}");
     assert_untouched(&before, &host.policy_tree());
-}
-
-/// Every mode, for every header of every file: nothing but flags changes in the text, and the compiled result has the
-/// mode in every profile, hat and child.
-#[test]
-fn every_file_reaches_every_mode() {
-    let host = Scratch::debian();
-    let texts: BTreeMap<_, _> = installed_profiles()
-        .into_iter()
-        .map(|(name, path)| (name, fs_err::read_to_string(path).expect("Debian's policy is UTF-8")))
-        .collect();
-    for (mode, number) in [("enforce", 0), ("complain", 1), ("kill", 2), ("unconfined", 3)] {
-        let entries: Vec<_> = texts
-            .iter()
-            .map(|(name, text)| json!({ "file": name, "content": text, "mode": mode, "mode_scope": "all" }))
-            .collect();
-        host.converge(&json!({ "version": 1, "owner": "debian", "profiles": entries }));
-        let mut files = Vec::new();
-        for (name, text) in &texts {
-            assert_eq!(without_flags(&host.read(name)), without_flags(text), "{name} in mode {mode}");
-            files.push(host.policy(name));
-        }
-        // One process for all: the distribution's own parser says what the texts mean.
-        let compiled = host.outside("compiled");
-        let mut parser = command(PARSER);
-        parser
-            .args(["-Q", "-K", "-T", "-q", "-j0", "--base"])
-            .arg(host.policy(""))
-            .arg("-o")
-            .arg(&compiled)
-            .args(&files);
-        assert!(parser.output().unwrap().status.success());
-        let modes = compiled_modes(&fs_err::read(&compiled).unwrap());
-        assert!(modes.len() >= texts.len(), "only {} profiles in {} files", modes.len(), texts.len());
-        assert_eq!(modes.iter().filter(|found| **found != number).count(), 0, "{mode}: {modes:?}");
-    }
-}
-
-/// The text with every group of flags removed and blanks before a brace made one.
-fn without_flags(text: &str) -> String {
-    let mut kept = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("flags=(") {
-        kept.push_str(rest[..start].trim_end_matches(' '));
-        rest = rest[start..].split_once(')').map_or("", |(_, after)| after);
-    }
-    kept.push_str(rest);
-    kept
-}
-
-/// The mode of every profile in the parser's output: the second number of each `flags` structure
-/// (security/apparmor/policy_unpack.c, `unpack_profile`).
-fn compiled_modes(blob: &[u8]) -> Vec<u32> {
-    const FLAGS: &[u8] = b"\x04\x06\x00flags\x00\x07\x02";
-    let number = |at: usize| blob.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-    let starts = blob.windows(FLAGS.len()).enumerate().filter(|(_, window)| *window == FLAGS).map(|(at, _)| at);
-    starts.map(|at| number(at + FLAGS.len() + 4 + 1).expect("the structure is whole")).collect()
 }

@@ -264,8 +264,9 @@ fn a_killed_run_leaves_no_lock_behind() {
 fn many_runs_at_once_all_converge() {
     let host = Scratch::new();
     let document = profiles(json!([entry("one"), entry("two")])).to_string();
-    let children: Vec<_> =
-        (0..8).map(|_| start(&mut host.apply_command(&["--lock-timeout", "60"], &document))).collect();
+    // The runs read one file: it is written for all of them before the first one starts.
+    let commands: Vec<_> = (0..8).map(|_| host.apply_command(&["--lock-timeout", "60"], &document)).collect();
+    let children: Vec<_> = commands.into_iter().map(|mut command| start(&mut command)).collect();
     let runs: Vec<_> = children.into_iter().map(Run::end_of).collect();
     for run in &runs {
         run.expect(0);
