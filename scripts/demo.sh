@@ -45,9 +45,10 @@ PATH=$PATH:/usr/sbin
 command -v apparmor_parser >/dev/null || fail "apparmor_parser is not there although apparmor is installed"
 apparmor_parser --version | head -n1
 
-explain "2. A release build"
-cargo build --locked --release
-aa_converge=${CARGO_TARGET_DIR:-target}/release/aa-converge
+profile=${PROFILE:-release}
+explain "2. A build with the profile $profile"
+cargo build --locked --profile "$profile"
+aa_converge=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}/aa-converge
 
 explain "3. A scratch root below $root with this distribution's own policy"
 rm -rf "$demo"
@@ -82,7 +83,7 @@ expect_report "$demo/report.json" '.changed == false and .failed == false' '"cha
 echo "checked: not a byte below $policy changed"
 
 explain "7. Break one profile: every other change of that document is held back too"
-jq '(.profiles[] | select(.file == "usr.local.bin.report-exporter") | .content) |= sub(" r,\n"; " r\n")
+jq '(.profiles[] | select(.file == "usr.local.sbin.metrics-gateway") | .content) |= sub(" r,\n"; " r\n")
     | .profiles += [{file: "usr.local.bin.innocent",
                      content: "profile innocent /usr/local/bin/innocent {\n  /srv/** r,\n}\n"}]' \
     "$document" >"$demo/broken.json"
@@ -91,7 +92,7 @@ expect_exit 4 "${apply[@]}" --format text "$demo/broken.json"
 expect_report "$demo/report.json" '.failed and (.changed | not) and .error.code == "compile"' \
     'that a profile does not compile and nothing changed'
 expect_report "$demo/report.json" \
-    '[.profiles[] | select(.error != null)] | length == 1 and .[0].file == "usr.local.bin.report-exporter"' \
+    '[.profiles[] | select(.error != null)] | length == 1 and .[0].file == "usr.local.sbin.metrics-gateway"' \
     'which profile, and the parser says where:'
 jq --raw-output '.profiles[] | select(.error != null) | "    \(.error.file):\(.error.line): \(.error.message)"' \
     "$demo/report.json"

@@ -92,7 +92,6 @@ stage toolchain scripts/require-rust.sh
 barrier
 
 stage build-tests cargo test --locked --all-targets --no-run
-stage build-release cargo build --locked --release
 stage format cargo fmt --check
 stage shell-scripts shellcheck scripts/*.sh .ci/run
 barrier
@@ -108,5 +107,5 @@ for suite in tests/*.rs; do
 done
 stage lints cargo clippy --locked --all-targets -- --deny warnings
 stage documentation env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --no-deps
-stage demo scripts/demo.sh
+stage demo env PROFILE=dev scripts/demo.sh
 summarise

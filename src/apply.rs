@@ -10,10 +10,12 @@ use crate::host::{Host, LockedHost};
 use crate::plan::Plan;
 use crate::report::{Draft, Outcome, Recovered};
 
+mod cache;
 mod commit;
 mod compile;
 mod directories;
 mod prepare;
+mod state;
 mod undo;
 
 #[cfg(test)]

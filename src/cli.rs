@@ -16,11 +16,11 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  aa-converge apply policy.json --root /srv/image       an image or a chroot: files only, the kernel is left alone
-  aa-converge apply --kernel skip < policy.json         this host, files only
-  aa-converge apply --check --diff policy.json --root / what would change, and nothing else
-  aa-converge render policy.json                        the profiles as text
-  aa-converge schema document > document.v1.json        the document's JSON Schema
+  aa-converge apply policy.json --root /srv/image              an image or a chroot
+  aa-converge apply --kernel skip < policy.json                this host's files; its kernel is left alone
+  aa-converge apply --kernel skip --check --diff policy.json   what would change, and nothing else
+  aa-converge render policy.json                               the profiles as text
+  aa-converge schema document > document.v1.json               the document's JSON Schema
 
 Exit status:
   0 converged, or nothing to do          4 refused before any change
@@ -46,10 +46,10 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  aa-converge apply < policy.json
-  aa-converge apply --check --diff policy.json
-  aa-converge apply policy.json --root /srv/image --format json
-  aa-converge apply --check --detailed-exitcodes policy.json || echo \"status $?\"")]
+  aa-converge apply --root /srv/image policy.json
+  aa-converge apply --root /srv/image --check --diff policy.json
+  aa-converge apply --kernel skip --format json < policy.json
+  aa-converge apply --kernel skip --check --detailed-exitcodes policy.json || echo \"status $?\"")]
 pub struct ApplyArgs {
     /// The document; `-` is standard input.
     #[arg(default_value = "-", value_name = "FILE")]

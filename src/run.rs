@@ -56,7 +56,7 @@ fn converge(desired: Desired, host: LockedHost, options: Options, progress: &Pro
     }
 }
 
-/// Says what [`apply`] would do, without any effect below the root.
+/// Says what [`apply()`] would do, without any effect below the root.
 #[must_use]
 pub fn check(json: &[u8], host: &Host, options: Options, progress: &Progress<'_>) -> Report {
     let draft = || Draft { check: true, ..Draft::default() };

@@ -1,23 +1,22 @@
 //! The transaction: journal, files, kernel, proof, cache, ledger; or everything undone.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use super::directories::Directories;
-use super::prepare::{Prepared, refuse_confined, temporary};
+use super::cache::drop_cached;
+use super::directories::{Directories, put};
+use super::prepare::{Prepared, refuse_confined};
+use super::state::{drop_journal, forget_adopted, write_journal};
 use super::{applied, elapsed_ms, undo};
 use crate::error::Error;
 use crate::host::Host;
-use crate::host::dir::{Dir, Removal};
+use crate::host::dir::Dir;
 use crate::host::kernel::KernelFailure;
-use crate::host::parser::ParserConf;
 use crate::host::replace::Temporary;
-use crate::host::root::Kind;
-use crate::ledger::{Attributes, Held, Original, Stands};
-use crate::observe::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, standing_of};
-use crate::plan::{Effect, EntryOf, Standing, Target, mode_as_compiled};
-use crate::profile::{FileName, PolicyPath};
+use crate::ledger::Attributes;
+use crate::observe::{LEDGER, POLICY_DIR, STATE_DIR, standing_of};
+use crate::plan::{Effect, EntryOf, Standing, mode_as_compiled};
+use crate::profile::PolicyPath;
 use crate::report::{EntryError, Listing, Outcome, Report, Rollback, RollbackState, RunError};
 
 /// The largest file that is compared with what was observed, in bytes.
@@ -230,76 +229,4 @@ fn is_as_observed(host: &Host, directory: &Dir, name: &str, effect: &Effect) -> 
         }
         (now, then) => now.stands().is_some_and(|now| then.stands().is_some_and(|then| now == then)),
     })
-}
-
-fn write_journal(state: &Dir, bytes: &[u8]) -> Result<(), Error> {
-    let directory = state.private_dir(JOURNAL_DIR)?;
-    directory.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(JOURNAL)?;
-    directory.sync()?;
-    state.sync()
-}
-
-/// Removes the journal: the run that it would undo is complete, or undone.
-pub(super) fn drop_journal(host: &Host) -> Result<(), Error> {
-    let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(()) };
-    let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(()) };
-    let _removed = directory.remove_file(JOURNAL)?;
-    directory.sync()
-}
-
-/// Drops the entries of these files from every cache of the parser. The next boot reads them, and the parser judges
-/// them by time stamps alone; an entry's name is that of the profile's file (parser_main.c, `process_profile`).
-pub(super) fn drop_cached(host: &Host, conf: &ParserConf, files: &[FileName]) -> Result<(), Error> {
-    if files.is_empty() {
-        return Ok(());
-    }
-    for location in conf.cache_locs() {
-        let Some(cache) = host.root.dir(&location)? else { continue };
-        let mut directories = vec![cache.clone()];
-        for listed in cache.list()? {
-            // A link is not followed: the parser makes directories here, and nothing else.
-            if listed.kind == Kind::Directory {
-                directories.extend(cache.dir(&listed.name)?);
-            }
-        }
-        for directory in directories {
-            let mut dropped = false;
-            for file in files {
-                match directory.remove_file(file.as_str())? {
-                    Removal::Removed => dropped = true,
-                    Removal::Absent | Removal::NotEmpty => {}
-                }
-            }
-            if dropped {
-                directory.sync()?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Removes adopted files that nothing will ever put back.
-fn forget_adopted(state: &Dir, held: &BTreeMap<PolicyPath, Held>) -> Result<(), Error> {
-    let Some(directory) = state.existing_private_dir(ADOPTED_DIR)? else { return Ok(()) };
-    let needed: BTreeSet<String> = held
-        .values()
-        .filter_map(|held| match &held.original {
-            Original::Kept(Stands::File { sha256, .. }) => Some(sha256.to_string()),
-            _ => None,
-        })
-        .collect();
-    for listed in directory.list()? {
-        if listed.name.to_str().is_some_and(|name| !needed.contains(name)) {
-            let _removed = directory.remove_file(&listed.name)?;
-        }
-    }
-    Ok(())
-}
-
-/// Puts a place into a state, durably but for its directory.
-pub(super) fn put(directory: &Dir, name: &str, target: &Target) -> Result<(), Error> {
-    match temporary(directory, target)? {
-        Some(made) => made.rename_to(name),
-        None => directory.remove_file(name).map(drop),
-    }
 }

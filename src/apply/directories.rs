@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::host::dir::Dir;
+use crate::host::replace::Temporary;
 use crate::host::root::Root;
 use crate::observe::POLICY_DIR;
+use crate::plan::Target;
 use crate::profile::PolicyPath;
 
 /// Directories below the policy directory, opened when they are first asked for.
@@ -37,5 +39,22 @@ impl<'r> Directories<'r> {
     /// Makes all names in the opened directories durable.
     pub(super) fn sync(&self) -> Result<(), Error> {
         self.opened.values().try_for_each(Dir::sync)
+    }
+}
+
+/// What a place is to hold, under a temporary name; none if it is to hold nothing.
+pub(super) fn temporary(directory: &Dir, target: &Target) -> Result<Option<Temporary>, Error> {
+    match target {
+        Target::Absent => Ok(None),
+        Target::File(text, attributes) => directory.write_temporary(&text.bytes, *attributes).map(Some),
+        Target::Link(target) => directory.link_temporary(Path::new(target)).map(Some),
+    }
+}
+
+/// Puts a place into a state, durably but for its directory.
+pub(super) fn put(directory: &Dir, name: &str, target: &Target) -> Result<(), Error> {
+    match temporary(directory, target)? {
+        Some(made) => made.rename_to(name),
+        None => directory.remove_file(name).map(drop),
     }
 }

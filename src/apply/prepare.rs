@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::compile::{self, Compiled, Progress, SpoolIn};
-use super::directories::Directories;
+use super::directories::{Directories, temporary};
+use super::state::adopt;
 use super::{Refusal, elapsed_ms, refused};
 use crate::document::OnConfined;
 use crate::error::Error;
-use crate::host::dir::Dir;
 use crate::host::replace::Temporary;
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::{Attributes, Ledger, Recorded, Recorder};
-use crate::observe::{ADOPTED_DIR, POLICY_DIR, STATE_DIR};
+use crate::ledger::{Ledger, Recorded, Recorder};
+use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
 use crate::report::Action;
-use crate::tree::Text;
 
 /// A plan that is compiled, checked and ready to be carried out. It owns the lock: what is committed without being
 /// locked and compiled does not type-check.
@@ -94,24 +93,6 @@ fn assemble(compiled: &Compiled, host: &Host) -> Result<Assembled, Error> {
     Ok(Assembled { journal, ledger, sets, removals })
 }
 
-/// Keeps the bytes of others' files that are written over. Each is named by its digest, so that one that is there
-/// already is never written over, and one that turns out not to be needed does no harm.
-fn adopt(root: &Root, adoptions: &[Arc<Text>]) -> Result<(), Error> {
-    if adoptions.is_empty() {
-        return Ok(());
-    }
-    let directory = root.private_dir(Path::new(STATE_DIR))?.private_dir(ADOPTED_DIR)?;
-    for text in adoptions {
-        let name = text.digest().to_string();
-        let known = directory.read(&name, text.bytes.len() as u64 + 1).ok().flatten();
-        if known.is_some_and(|known| known.bytes == text.bytes) {
-            continue;
-        }
-        directory.write_temporary(&text.bytes, Attributes::ours(0o600))?.rename_to(&name)?;
-    }
-    directory.sync()
-}
-
 fn write_temporaries(root: &Root, effects: &[Effect]) -> Result<Vec<Option<Temporary>>, Error> {
     let mut directories = Directories::new(root);
     let write = |effect: &Effect| match directories.of(&effect.path)? {
@@ -119,15 +100,6 @@ fn write_temporaries(root: &Root, effects: &[Effect]) -> Result<Vec<Option<Tempo
         None => Ok(None),
     };
     effects.iter().map(write).collect()
-}
-
-/// What a place is to hold, under a temporary name; none if it is to hold nothing.
-pub(super) fn temporary(directory: &Dir, target: &Target) -> Result<Option<Temporary>, Error> {
-    match target {
-        Target::Absent => Ok(None),
-        Target::File(text, attributes) => directory.write_temporary(&text.bytes, *attributes).map(Some),
-        Target::Link(target) => directory.link_temporary(Path::new(target)).map(Some),
-    }
 }
 
 fn missing_directories(plan: &Plan, root: &Root) -> Result<Vec<PolicyPath>, Error> {

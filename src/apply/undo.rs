@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::commit::{drop_cached, drop_journal, put};
-use super::directories::Directories;
+use super::cache::drop_cached;
+use super::directories::{Directories, put};
+use super::state::drop_journal;
 use crate::error::Error;
 use crate::host::dir::Removal;
 use crate::host::kernel::Loaded;

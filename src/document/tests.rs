@@ -210,7 +210,7 @@ fn every_path_is_named_once_and_none_below_another() {
             ("/profiles/2/file", "/profiles/1 names `x` already"),
             ("/files/1/path", "`site/a` is a directory of the path at /files/0"),
             ("/files/2/path", "its directory `site/a/b` is a file at /files/0"),
-            ("/files/3/path", "/files/0 names `local/a/b` already"),
+            ("/files/3/path", "/files/0 names `site/a/b` already"),
         ]
     );
     assert!(problems.iter().all(|problem| problem.code == DuplicateFile));

@@ -4,7 +4,7 @@
 //! that says `/etc/shadow` or `../../../etc/shadow` leads to the image's own file, whoever swaps directories and links
 //! meanwhile.
 //!
-//! **Invariant:** nothing is opened but through [`open_at`], so no path leads out of the directory that it is
+//! **Invariant:** nothing is opened but through `open_at`, so no path leads out of the directory that it is
 //! resolved in, and no magic link of procfs is followed.
 //!
 //! **Invariant:** reading never waits for somebody else: FIFOs, sockets and devices are told apart from files, not read.

@@ -132,12 +132,12 @@ fn fifos_sockets_and_devices_are_not_read() {
     for (path, words) in [("/etc/policy/fifo", "a FIFO"), ("/etc/policy/socket", "a socket")] {
         assert_eq!(scratch.root.follow(Path::new(path), LIMIT).unwrap(), Entry::Special(words));
         let error = scratch.root.read(Path::new(path), LIMIT).unwrap_err().to_string();
-        assert!(error.ends_with(&format!("{path}: it is {words}, not a regular file")), "{error}");
+        assert!(error.ends_with(&format!("{path}: it cannot be read: it is {words}, not a regular file")), "{error}");
     }
     let host = Root::open(Path::new("/")).unwrap();
     assert_eq!(host.follow(Path::new("/dev/zero"), LIMIT).unwrap(), Entry::Special("a character device"));
     let error = host.read(Path::new("/etc"), LIMIT).unwrap_err().to_string();
-    assert_eq!(error, "cannot read /etc: it is a directory, not a regular file");
+    assert_eq!(error, "/etc: it cannot be read: it is a directory, not a regular file");
 }
 
 #[test]

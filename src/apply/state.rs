@@ -1,0 +1,67 @@
+//! What this program keeps for itself: the journal of a run under way, and the adopted files. The ledger is written by
+//! the commit itself, since it ends it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::dir::Dir;
+use crate::host::root::Root;
+use crate::ledger::{Attributes, Held, Original, Stands};
+use crate::observe::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, STATE_DIR};
+use crate::profile::PolicyPath;
+use crate::tree::Text;
+
+/// Writes the journal, durably, before anything that it undoes is done.
+pub(super) fn write_journal(state: &Dir, bytes: &[u8]) -> Result<(), Error> {
+    let directory = state.private_dir(JOURNAL_DIR)?;
+    directory.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(JOURNAL)?;
+    directory.sync()?;
+    state.sync()
+}
+
+/// Removes the journal: the run that it would undo is complete, or undone.
+pub(super) fn drop_journal(host: &Host) -> Result<(), Error> {
+    let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(()) };
+    let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(()) };
+    let _removed = directory.remove_file(JOURNAL)?;
+    directory.sync()
+}
+
+/// Keeps the bytes of others' files that are written over. Each is named by its digest, so that one that is there
+/// already is never written over, and one that turns out not to be needed does no harm.
+pub(super) fn adopt(root: &Root, adoptions: &[Arc<Text>]) -> Result<(), Error> {
+    if adoptions.is_empty() {
+        return Ok(());
+    }
+    let directory = root.private_dir(Path::new(STATE_DIR))?.private_dir(ADOPTED_DIR)?;
+    for text in adoptions {
+        let name = text.digest().to_string();
+        let known = directory.read(&name, text.bytes.len() as u64 + 1).ok().flatten();
+        if known.is_some_and(|known| known.bytes == text.bytes) {
+            continue;
+        }
+        directory.write_temporary(&text.bytes, Attributes::ours(0o600))?.rename_to(&name)?;
+    }
+    directory.sync()
+}
+
+/// Removes adopted files that nothing will ever put back.
+pub(super) fn forget_adopted(state: &Dir, held: &BTreeMap<PolicyPath, Held>) -> Result<(), Error> {
+    let Some(directory) = state.existing_private_dir(ADOPTED_DIR)? else { return Ok(()) };
+    let needed: BTreeSet<String> = held
+        .values()
+        .filter_map(|held| match &held.original {
+            Original::Kept(Stands::File { sha256, .. }) => Some(sha256.to_string()),
+            _ => None,
+        })
+        .collect();
+    for listed in directory.list()? {
+        if listed.name.to_str().is_some_and(|name| !needed.contains(name)) {
+            let _removed = directory.remove_file(&listed.name)?;
+        }
+    }
+    Ok(())
+}
