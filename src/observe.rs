@@ -58,23 +58,21 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     let Some(policy) = host.root.dir(Path::new(POLICY_DIR))? else {
         return Err(Error::NoPolicyDirectory { path: host.root.shown(Path::new(POLICY_DIR)) });
     };
-    let ledger = read_ledger(host)?;
     let conf = read_conf(host)?;
     let features = read_features(host, &conf)?;
-    let toolchain = Toolchain {
-        parser: host.parser.identity()?,
-        version: String::new(),
-        conf: conf.digest,
-        features: features.digest(),
-    };
-
     let mut reader = Reader {
         root: &host.root,
         search: conf.conf.includes.iter().cloned().chain([PathBuf::from(POLICY_DIR)]).collect(),
         tree: Tree::default(),
         places: HashMap::new(),
     };
-    reader.top_level(&policy)?;
+    // Reading the ledger takes about as long as one processor's half of reading the profiles.
+    let (ledger, parser) = thread::scope(|scope| {
+        let profiles = scope.spawn(|| reader.top_level(&policy));
+        let read = read_ledger(host).and_then(|ledger| Ok((ledger, host.parser.identity()?)));
+        profiles.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(read)
+    })?;
+    let toolchain = Toolchain { parser, version: String::new(), conf: conf.digest, features: features.digest() };
     reader.links(DISABLE)?;
     reader.links(FORCE_COMPLAIN)?;
     for file in &desired.files {
