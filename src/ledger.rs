@@ -219,6 +219,12 @@ impl Ledger {
         &self.toolchains[record.toolchain as usize]
     }
 
+    /// How many inputs [`Compiled::input_numbers`] number.
+    #[must_use]
+    pub fn input_count(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// Every input of every record, with the number that [`Compiled::input_numbers`] uses for it.
     #[must_use]
     pub fn input_numbers(&self) -> HashMap<&Input, u32> {

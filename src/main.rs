@@ -182,7 +182,7 @@ fn read_document(path: &Path, cancel: &Cancel) -> Result<Vec<u8>, Error> {
 /// Reads to the end, or to one byte more than a document may have. `None` if it was interrupted.
 fn read_to_limit<R: Read + AsFd>(input: &mut R, cancel: &Cancel) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    let mut chunk = vec![0; 1 << 20];
+    let mut chunk = vec![0; 1 << 16];
     while bytes.len() <= MAX_DOCUMENT {
         if !cancel.lets_read(&*input)? {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! Reads everything that a plan is made from, once; changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,7 +72,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         root: &host.root,
         search: conf.conf.includes.iter().cloned().chain([PathBuf::from(POLICY_DIR)]).collect(),
         tree: Tree::default(),
-        places: BTreeMap::new(),
+        places: HashMap::new(),
     };
     reader.top_level(&policy)?;
     reader.links(DISABLE)?;
@@ -213,7 +213,7 @@ struct Reader<'a> {
     root: &'a Root,
     search: Vec<PathBuf>,
     tree: Tree,
-    places: BTreeMap<PolicyPath, Standing>,
+    places: HashMap<PolicyPath, Standing>,
 }
 
 impl Reader<'_> {
@@ -279,6 +279,9 @@ impl Reader<'_> {
         let at = Path::new(POLICY_DIR).join(path.as_str());
         let entry = self.root.entry(&at, MAX_POLICY_FILE)?;
         let standing = standing_of(entry, || self.root.kind(&at))?;
+        if let Standing::File(text, _) = &standing {
+            self.tree.insert(at, Node::File(Arc::clone(text)));
+        }
         self.places.insert(path.clone(), standing);
         Ok(())
     }
@@ -302,7 +305,7 @@ impl Reader<'_> {
 
     fn sources(&self, desired: &Desired) -> Result<BTreeMap<PathBuf, Result<Arc<Text>, String>>, Error> {
         let mut found = BTreeMap::new();
-        for content in contents(desired) {
+        for (_, content) in contents(desired) {
             let Content::Source { path, .. } = content else { continue };
             let read = match self.root.read(path, crate::document::MAX_TEXT as u64) {
                 Ok(Some(read)) => Ok(Arc::new(Text::new(read.bytes))),
@@ -353,11 +356,8 @@ impl Reader<'_> {
         originals: &BTreeMap<PolicyPath, Arc<Text>>,
     ) -> Result<(), Error> {
         let mut pending: Vec<Arc<Text>> = self.tree.texts().cloned().collect();
-        pending.extend(self.places.values().filter_map(|standing| match standing {
-            Standing::File(text, _) => Some(Arc::clone(text)),
-            _ => None,
-        }));
-        pending.extend(contents(desired).filter_map(|content| match content {
+        pending.extend(contents(desired).filter_map(|(place, content)| match content {
+            Content::Inline(text) if self.stands_at(place, text) => None,
             Content::Inline(text) => Some(Arc::clone(text)),
             Content::Source { path, .. } => sources.get(path).and_then(|source| source.as_ref().ok()).cloned(),
         }));
@@ -365,9 +365,14 @@ impl Reader<'_> {
         in_parallel(&pending, |text| {
             text.scan();
         });
+        let mut met = HashSet::new();
         while let Some(text) = pending.pop() {
             for include in &text.scan().includes {
-                let paths: Vec<PathBuf> = candidates(include, &self.search).collect();
+                if met.contains(&include.target) {
+                    continue;
+                }
+                met.insert(include.target.clone());
+                let paths: Vec<PathBuf> = candidates(&include.target, &self.search).collect();
                 for path in paths.into_iter().filter(|path| !self.tree.knows(path)).collect::<Vec<_>>() {
                     let loaded = self.load(path)?;
                     if include.kind == IncludeKind::Include {
@@ -377,6 +382,10 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn stands_at(&self, place: &str, text: &Text) -> bool {
+        matches!(self.places.get(place), Some(Standing::File(standing, _)) if **standing == *text)
     }
 
     /// Loads one path, and the files in it if it is a directory; returns the texts.
@@ -416,12 +425,13 @@ impl Reader<'_> {
     }
 }
 
-fn contents(desired: &Desired) -> impl Iterator<Item = &Content> {
+/// Everything that the document brings, with its place.
+fn contents(desired: &Desired) -> impl Iterator<Item = (&str, &Content)> {
     let profiles = desired.profiles.iter().filter_map(|profile| match &profile.want {
-        ProfileWant::Text { content, .. } => Some(content),
+        ProfileWant::Text { content, .. } => Some((profile.file.as_str(), content)),
         ProfileWant::ModeOnly { .. } | ProfileWant::Absent => None,
     });
-    profiles.chain(desired.files.iter().filter_map(|file| file.content.as_ref()))
+    profiles.chain(desired.files.iter().filter_map(|file| Some((file.path.as_str(), file.content.as_ref()?))))
 }
 
 /// What an entry is to a plan; `followed` says what a link leads to.

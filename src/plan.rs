@@ -3,7 +3,7 @@
 //! **Invariants:** a plan changes only places that the document lists or its owner holds; everything that can be
 //! refused by looking at texts alone is refused here, all of it at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub struct Observed {
     /// The directories that `<x>` is looked for in, in order, absolute below the root.
     pub search: Vec<PathBuf>,
     /// What stands at each place that the document lists or the ledger holds, and at every link of a profile.
-    pub places: BTreeMap<PolicyPath, Standing>,
+    pub places: HashMap<PolicyPath, Standing>,
     /// The bytes of adopted files, by the place that they go back to.
     pub originals: BTreeMap<PolicyPath, Arc<Text>>,
     /// The `source` files that the document names, or why one cannot be had.
@@ -262,22 +262,20 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     let mut problems = Vec::new();
     let mut draft = Draft::default();
     let found = goal::goals(desired, &observed, &mut problems, &mut draft.warnings);
-    let (goals, mut held) = (found.goals, found.untouched);
+    let (mut goals, mut held) = (found.goals, found.untouched);
 
-    let mut effects: Vec<Effect> = Vec::new();
     let mut adoptions = Vec::new();
     let mut edited = Vec::new();
-    for goal in &goals {
-        let first = effects.len();
-        effects.extend(goal.effects(&observed));
+    for goal in &mut goals {
         if goal.kind == goal::GoalKind::ModeOnly {
-            edited.extend(effects[first..].iter().filter(|it| it.path == goal.main).map(|it| it.path.clone()));
+            edited.extend(goal.effects.iter().filter(|it| it.path == goal.main).map(|it| it.path.clone()));
         }
-        adoptions.extend(goal.adoptions.iter().cloned());
-        held.extend(goal.held.iter().cloned());
+        adoptions.append(&mut goal.adoptions);
+        held.extend(goal.held.drain(..));
     }
     let at = |path: &PolicyPath| observed.policy_dir.join(path.as_str());
-    let texts = effects.iter().filter(|effect| !goal::is_link(&effect.path));
+    let effects = goals.iter().flat_map(|goal| &goal.effects);
+    let texts = effects.filter(|effect| !goal::is_link(&effect.path));
     let overlay: Overlay = texts.map(|effect| (at(&effect.path), effect.after.text().cloned())).collect();
 
     let outcome = profiles::weigh(&goals, &observed, &overlay, &mut draft);
@@ -302,6 +300,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
             atomic: true,
         };
     }
+    let effects: Vec<Effect> = goals.into_iter().flat_map(|goal| goal.effects).collect();
     if diffs == Diffs::Wanted {
         let texts = effects.iter().filter(|effect| !goal::is_link(&effect.path));
         draft.diff =

@@ -187,6 +187,12 @@ impl Borrow<str> for FileName {
     }
 }
 
+impl Borrow<str> for PolicyPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The directory of links that switch profiles off.
 pub const DISABLE: &str = "disable";
 /// The directory of links that put profiles into complain mode.
@@ -239,13 +245,13 @@ impl PolicyPath {
     /// The link that switches `file` off.
     #[must_use]
     pub fn disable_link(file: &FileName) -> Self {
-        Self(format!("{DISABLE}/{file}"))
+        Self([DISABLE, "/", file.as_str()].concat())
     }
 
     /// The link that puts `file` into complain mode.
     #[must_use]
     pub fn force_complain_link(file: &FileName) -> Self {
-        Self(format!("{FORCE_COMPLAIN}/{file}"))
+        Self([FORCE_COMPLAIN, "/", file.as_str()].concat())
     }
 
     /// The path as text.

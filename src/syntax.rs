@@ -24,7 +24,7 @@ use crate::profile::ProfileName;
 
 pub use attachment::expand;
 pub use header::{Header, HeaderKind, Rewritten, set_mode};
-pub use include::{IncludeForm, IncludeKind, IncludeRef};
+pub use include::{IncludeKind, IncludeRef, IncludeTarget};
 pub use variable::{Assignment, Unexpandable, VariableRule, Variables};
 
 use header::Candidate;
@@ -70,29 +70,37 @@ impl Scan {
     /// If there is no such header.
     #[must_use]
     pub fn names(&self, header: usize, variables: &Variables) -> Vec<ProfileName> {
-        let mut lineage: Vec<&Header> =
-            std::iter::successors(Some(&self.headers[header]), |child| child.parent.map(|at| &self.headers[at]))
-                .collect();
-        lineage.reverse();
-
         let mut names = Vec::new();
         for spell in [Variables::alternate_sorted, Variables::alternate_as_assigned] {
-            let parts: Vec<ProfileName> = lineage
-                .iter()
-                .map(|header| spell(variables, &header.name).unwrap_or_else(|_| header.name.clone()))
-                .map(|name| split_namespace(&name))
-                .collect();
-            let namespace = parts.first().and_then(|outermost| outermost.namespace.clone());
-            let nearest = parts.len().saturating_sub(2);
-            for used in [&parts[..], &parts[nearest..]] {
-                let name = used.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join("//");
-                let name = ProfileName { namespace: namespace.clone(), name };
+            let lineage = self.lineage(header, |name| spell(variables, name));
+            for length in [lineage.len(), 2] {
+                let name = joined(&lineage, length);
                 if !names.contains(&name) {
                     names.push(name);
                 }
             }
         }
         names
+    }
+
+    /// The first of [`Self::names`].
+    ///
+    /// # Panics
+    /// If there is no such header.
+    #[must_use]
+    pub fn name(&self, header: usize, variables: &Variables) -> ProfileName {
+        let lineage = self.lineage(header, |name| variables.alternate_sorted(name));
+        joined(&lineage, lineage.len())
+    }
+
+    /// The names of the header and of those that it stands in, outermost first.
+    fn lineage(&self, header: usize, spell: impl Fn(&str) -> Result<String, Unexpandable>) -> Vec<ProfileName> {
+        let headers =
+            std::iter::successors(Some(&self.headers[header]), |child| child.parent.map(|at| &self.headers[at]));
+        let names = headers.map(|header| spell(&header.name).unwrap_or_else(|_| header.name.clone()));
+        let mut lineage: Vec<ProfileName> = names.map(|name| split_namespace(&name)).collect();
+        lineage.reverse();
+        lineage
     }
 
     /// The globs of the executables that the header's profile attaches to, as [`expand`] gives them. Empty for a
@@ -109,6 +117,13 @@ impl Scan {
         globs.retain(|glob| glob.starts_with('/'));
         Ok(globs)
     }
+}
+
+/// A profile's full name, of the innermost `length` names of its lineage.
+fn joined(lineage: &[ProfileName], length: usize) -> ProfileName {
+    let innermost = &lineage[lineage.len().saturating_sub(length)..];
+    let name = innermost.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join("//");
+    ProfileName { namespace: lineage.first().and_then(|outermost| outermost.namespace.clone()), name }
 }
 
 /// The part of a name by which the parser attaches a profile without a separate attachment: what stands after the

@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::profile::{Digest, is_skipped_by_parser};
-use crate::syntax::{self, IncludeForm, IncludeKind, IncludeRef, Scan};
+use crate::syntax::{self, IncludeKind, IncludeTarget, Scan};
 
 /// The bytes of a policy file, with what is known about them.
 #[derive(Debug)]
@@ -164,11 +165,13 @@ impl<'a> View<'a> {
 
 /// The paths that an include can resolve to, in the order in which the parser tries them: `<x>` below each search
 /// directory, `"x"` below the parser's working directory, which is `/` (parser_include.c).
-pub fn candidates<'a>(include: &'a IncludeRef, search: &'a [PathBuf]) -> impl Iterator<Item = PathBuf> + 'a {
-    let searched = include.form == IncludeForm::Searched;
-    let directories: &'a [PathBuf] = if searched { search } else { &[] };
-    let literal = (!searched).then(|| normalized(&Path::new("/").join(&include.path)));
-    directories.iter().map(|directory| normalized(&directory.join(include.path.trim_start_matches('/')))).chain(literal)
+pub fn candidates<'a>(target: &'a IncludeTarget, search: &'a [PathBuf]) -> impl Iterator<Item = PathBuf> + 'a {
+    let (directories, literal) = match target {
+        IncludeTarget::Searched(_) => (search, None),
+        IncludeTarget::Literal(path) => (&[][..], Some(normalized(&Path::new("/").join(path)))),
+    };
+    let below = target.path().trim_start_matches('/');
+    directories.iter().map(move |directory| normalized(&directory.join(below))).chain(literal)
 }
 
 /// Resolves `.` and `..` by name; `/..` is `/`.
@@ -215,7 +218,30 @@ struct Reference {
     followed: bool,
 }
 
-/// The include closures of texts in one view. Each path is resolved once, however many profiles include it.
+/// Inputs, each once, in the order in which they were met.
+#[derive(Debug, Default)]
+struct Met {
+    inputs: Vec<InputId>,
+    is_met: Vec<bool>,
+}
+
+impl Met {
+    /// Says whether the input is new.
+    fn insert(&mut self, id: InputId) -> bool {
+        let at = id as usize;
+        if self.is_met.len() <= at {
+            self.is_met.resize(at + 1, false);
+        }
+        let is_new = !std::mem::replace(&mut self.is_met[at], true);
+        if is_new {
+            self.inputs.push(id);
+        }
+        is_new
+    }
+}
+
+/// The include closures of texts in one view. Each text's is found once and each include is resolved once, however many
+/// profiles have it.
 #[derive(Debug)]
 pub struct Closures<'a> {
     view: View<'a>,
@@ -223,36 +249,65 @@ pub struct Closures<'a> {
     ids: HashMap<PathBuf, InputId>,
     inputs: Vec<Input>,
     nodes: Vec<Node>,
-    references: Vec<Option<Arc<[Reference]>>>,
+    resolved: HashMap<IncludeTarget, Rc<[InputId]>>,
+    references: Vec<Option<Rc<[Reference]>>>,
+    of_inputs: Vec<Option<Rc<[InputId]>>>,
+    of_texts: HashMap<Digest, Rc<[InputId]>>,
 }
 
 impl<'a> Closures<'a> {
     /// Closures over `view`, with the directories that `<x>` is looked for in.
     #[must_use]
     pub fn new(view: View<'a>, search: &'a [PathBuf]) -> Self {
-        Self { view, search, ids: HashMap::new(), inputs: Vec::new(), nodes: Vec::new(), references: Vec::new() }
+        Self {
+            view,
+            search,
+            ids: HashMap::new(),
+            inputs: Vec::new(),
+            nodes: Vec::new(),
+            resolved: HashMap::new(),
+            references: Vec::new(),
+            of_inputs: Vec::new(),
+            of_texts: HashMap::new(),
+        }
     }
 
     /// Everything that `text` depends on besides itself, each once, in the order in which the parser meets it.
-    pub fn of(&mut self, text: &Text) -> Vec<InputId> {
-        let mut met = Vec::new();
-        let mut seen = vec![false; self.inputs.len()];
-        let mut pending: Vec<Reference> = self.references_of_text(text).into_iter().rev().collect();
+    pub fn of(&mut self, text: &Text) -> Rc<[InputId]> {
+        if let Some(known) = self.of_texts.get(&text.digest()) {
+            return Rc::clone(known);
+        }
+        let mut met = Met::default();
+        for reference in self.references_of_text(text) {
+            // What an include that was met before leads to was met with it.
+            for id in self.of_input(reference).iter() {
+                met.insert(*id);
+            }
+        }
+        let inputs: Rc<[InputId]> = met.inputs.into();
+        self.of_texts.insert(text.digest(), Rc::clone(&inputs));
+        inputs
+    }
+
+    /// An input and everything that it depends on.
+    fn of_input(&mut self, reference: Reference) -> Rc<[InputId]> {
+        if !reference.followed {
+            return Rc::new([reference.to]);
+        }
+        if let Some(known) = &self.of_inputs[reference.to as usize] {
+            return Rc::clone(known);
+        }
+        let mut met = Met::default();
+        let mut pending = vec![reference];
         while let Some(reference) = pending.pop() {
-            let at = reference.to as usize;
-            if seen.len() <= at {
-                seen.resize(self.inputs.len(), false);
-            }
-            if std::mem::replace(&mut seen[at], true) {
-                continue;
-            }
-            met.push(reference.to);
-            if reference.followed {
+            if met.insert(reference.to) && reference.followed {
                 let next = self.references_of_input(reference.to);
                 pending.extend(next.iter().rev());
             }
         }
-        met
+        let inputs: Rc<[InputId]> = met.inputs.into();
+        self.of_inputs[reference.to as usize] = Some(Rc::clone(&inputs));
+        inputs
     }
 
     /// An input of this view.
@@ -271,23 +326,35 @@ impl<'a> Closures<'a> {
         let mut out = Vec::new();
         for include in &text.scan().includes {
             let followed = include.kind == IncludeKind::Include;
-            for path in candidates(include, self.search) {
-                let to = self.intern(path);
-                out.push(Reference { to, followed });
-                if !matches!(self.nodes[to as usize], Node::Absent) {
-                    break;
-                }
-            }
+            out.extend(self.resolve(&include.target).iter().map(|to| Reference { to: *to, followed }));
         }
         out
     }
 
-    fn references_of_input(&mut self, id: InputId) -> Arc<[Reference]> {
-        if let Some(known) = &self.references[id as usize] {
-            return Arc::clone(known);
+    /// What stands where an include leads, and the absences before it.
+    fn resolve(&mut self, target: &IncludeTarget) -> Rc<[InputId]> {
+        if let Some(known) = self.resolved.get(target) {
+            return Rc::clone(known);
         }
-        let found: Arc<[Reference]> = match self.nodes[id as usize].clone() {
-            Node::Absent => Arc::new([]),
+        let mut met = Vec::new();
+        for path in candidates(target, self.search) {
+            let to = self.intern(path);
+            met.push(to);
+            if !matches!(self.nodes[to as usize], Node::Absent) {
+                break;
+            }
+        }
+        let met: Rc<[InputId]> = met.into();
+        self.resolved.insert(target.clone(), Rc::clone(&met));
+        met
+    }
+
+    fn references_of_input(&mut self, id: InputId) -> Rc<[Reference]> {
+        if let Some(known) = &self.references[id as usize] {
+            return Rc::clone(known);
+        }
+        let found: Rc<[Reference]> = match self.nodes[id as usize].clone() {
+            Node::Absent => Rc::new([]),
             Node::File(text) => self.references_of_text(&text).into(),
             Node::Directory(names) => {
                 let directory = self.inputs[id as usize].path.clone();
@@ -296,7 +363,7 @@ impl<'a> Closures<'a> {
                 children.map(|path| Reference { to: self.intern(path), followed: true }).collect()
             }
         };
-        self.references[id as usize] = Some(Arc::clone(&found));
+        self.references[id as usize] = Some(Rc::clone(&found));
         found
     }
 
@@ -315,6 +382,7 @@ impl<'a> Closures<'a> {
         self.inputs.push(Input { path, state });
         self.nodes.push(node);
         self.references.push(None);
+        self.of_inputs.push(None);
         id
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aa_converge::policy;
 use aa_converge::profile::{Mode, ModeScope, ProfileName, is_skipped_by_parser};
-use aa_converge::syntax::{self, IncludeForm, IncludeKind, Scan, Variables};
+use aa_converge::syntax::{self, IncludeKind, IncludeTarget, Scan, Variables};
 use proptest::prelude::*;
 
 const POLICY: &str = "/etc/apparmor.d";
@@ -332,13 +332,15 @@ impl Closure {
     fn follow(&mut self, scan: &Scan) {
         self.variables.add(scan);
         for include in &scan.includes {
-            assert_eq!(include.form, IncludeForm::Searched, "Debian's policy has no literal include: {include:?}");
-            let path = Path::new(POLICY).join(&include.path);
+            let IncludeTarget::Searched(target) = &include.target else {
+                panic!("Debian's policy has no literal include: {include:?}");
+            };
+            let path = Path::new(POLICY).join(target);
             if include.kind == IncludeKind::Abi {
                 self.files.insert(path);
                 continue;
             }
-            self.searched.insert(include.path.clone());
+            self.searched.insert(target.clone());
             if path.is_dir() {
                 for entry in fs::read_dir(&path).unwrap() {
                     let entry = entry.unwrap().path();

@@ -17,7 +17,7 @@ use crate::plan::{Listed, Plan, Source, Step, mode_as_compiled};
 use crate::policy::{self, CompiledProfile, HashAlgorithm};
 use crate::profile::{FileName, PolicyPath, ProfileName};
 use crate::report::{Action, Change, EntryError, LoadedProfile, Outcome};
-use crate::syntax::IncludeForm;
+use crate::syntax::IncludeTarget;
 use crate::tree::{InputState, Overlay, Text, View, candidates};
 
 /// Told of each profile that was compiled: how many are done, of how many, and which it was.
@@ -221,13 +221,13 @@ fn parser_version(host: &Host, spool: &Spool) -> Result<String, Error> {
 /// to instead: those that are not looked for in the search directories, and those with `..`.
 fn replacements(text: &Text, search: &[PathBuf], view: View<'_>) -> Vec<(std::ops::Range<usize>, PathBuf)> {
     let escapes = text.scan().includes.iter().filter(|include| {
-        include.form == IncludeForm::Literal
-            || Path::new(&include.path)
+        matches!(include.target, IncludeTarget::Literal(_))
+            || Path::new(include.target.path())
                 .components()
                 .any(|part| matches!(part, std::path::Component::ParentDir | std::path::Component::RootDir))
     });
     let led = escapes.filter_map(|include| {
-        let mut paths = candidates(include, search).peekable();
+        let mut paths = candidates(&include.target, search).peekable();
         let first = paths.peek().cloned();
         let found = paths.find(|path| !matches!(view.node(path), crate::tree::Node::Absent));
         Some((include.argument.clone(), found.or(first)?))

@@ -20,18 +20,18 @@ type Attachment = (Option<String>, String);
 
 /// What the profile files of one view define.
 #[derive(Debug, Default)]
-pub(super) struct Definitions {
+pub(super) struct Definitions<'t> {
     /// Every name, with the files that define it.
-    names: BTreeMap<ProfileName, Vec<FileName>>,
+    names: HashMap<ProfileName, Vec<&'t FileName>>,
     /// Every attachment of a namespace, variables and alternations expanded, with the profiles that have it.
-    attachments: BTreeMap<Attachment, Vec<(FileName, ProfileName)>>,
+    attachments: HashMap<Attachment, Vec<(&'t FileName, Rc<ProfileName>)>>,
 }
 
-impl Definitions {
+impl Definitions<'_> {
     /// Every name, with a file that defines it.
     pub(super) fn into_names(self) -> BTreeMap<ProfileName, FileName> {
         let names = self.names.into_iter();
-        names.filter_map(|(name, files)| Some((name, files.into_iter().next()?))).collect()
+        names.filter_map(|(name, files)| Some((name, (*files.first()?).clone()))).collect()
     }
 
     pub(super) fn defines(&self, name: &ProfileName) -> bool {
@@ -48,13 +48,13 @@ pub(super) struct Scopes {
 impl Scopes {
     pub(super) fn of(&mut self, text: &Text, inputs: &[InputId], closures: &Closures<'_>) -> Rc<Variables> {
         let declaring = |id: &InputId| match closures.node(*id) {
-            Node::File(text) if !text.scan().variables.is_empty() => Some(Arc::clone(text)),
-            _ => None,
+            Node::File(text) => Some(text.scan()).filter(|scan| !scan.variables.is_empty()),
+            Node::Absent | Node::Directory(_) => None,
         };
         let key: Vec<InputId> = inputs.iter().copied().filter(|id| declaring(id).is_some()).collect();
         let shared = self.known.entry(key).or_insert_with_key(|key| {
             let mut variables = Variables::default();
-            key.iter().filter_map(declaring).for_each(|text| variables.add(text.scan()));
+            key.iter().filter_map(declaring).for_each(|scan| variables.add(scan));
             Rc::new(variables)
         });
         if text.scan().variables.is_empty() {
@@ -71,27 +71,25 @@ pub(super) fn definitions<'t>(
     texts: impl IntoIterator<Item = (&'t FileName, &'t Arc<Text>)>,
     closures: &mut Closures<'_>,
     scopes: &mut Scopes,
-) -> Definitions {
+) -> Definitions<'t> {
     let mut found = Definitions::default();
     for (file, text) in texts {
         let inputs = closures.of(text);
         let variables = scopes.of(text, &inputs, closures);
         let scan = text.scan();
         for (at, header) in scan.headers.iter().enumerate() {
-            let names = scan.names(at, &variables);
-            for name in names.iter().take(1) {
-                found.names.entry(name.clone()).or_default().push(file.clone());
-            }
-            let Some(name) = names.into_iter().next() else { continue };
+            let name = scan.name(at, &variables);
+            found.names.entry(name.clone()).or_default().push(file);
             if header.parent.is_some() || header.kind == HeaderKind::Hat {
                 continue;
             }
             // A variable that nobody declares is an error that the parser reports; an expansion without bounds is
             // not compared.
             let Ok(patterns) = scan.attachments(at, &variables) else { continue };
+            let name = Rc::new(name);
             for pattern in patterns {
                 let key = (name.namespace.clone(), pattern);
-                found.attachments.entry(key).or_default().push((file.clone(), name.clone()));
+                found.attachments.entry(key).or_default().push((file, Rc::clone(&name)));
             }
         }
     }
@@ -126,7 +124,7 @@ pub(super) fn expected(
 }
 
 /// Refuses repeated names and equal attachments where the document lists at least one of the two files.
-pub(super) fn check(found: &Definitions, goals: &[Goal], problems: &mut Vec<Problem>) {
+pub(super) fn check(found: &Definitions<'_>, goals: &[Goal], problems: &mut Vec<Problem>) {
     let pointers: BTreeMap<&FileName, &str> = goals
         .iter()
         .filter_map(|goal| match &goal.entry {
@@ -137,7 +135,7 @@ pub(super) fn check(found: &Definitions, goals: &[Goal], problems: &mut Vec<Prob
     let pointer = |first: &FileName, second: &FileName| pointers.get(second).or_else(|| pointers.get(first)).copied();
     for (name, files) in &found.names {
         for pair in files.windows(2) {
-            let Some(pointer) = pointer(&pair[0], &pair[1]) else { continue };
+            let Some(pointer) = pointer(pair[0], pair[1]) else { continue };
             let message = if pair[0] == pair[1] {
                 format!("`{}` defines the profile `{name}` twice", pair[0])
             } else {
@@ -150,11 +148,13 @@ pub(super) fn check(found: &Definitions, goals: &[Goal], problems: &mut Vec<Prob
         }
     }
     let mut told = BTreeSet::new();
-    for ((_, pattern), profiles) in &found.attachments {
+    let mut shared: Vec<_> = found.attachments.iter().filter(|(_, profiles)| profiles.len() > 1).collect();
+    shared.sort_unstable_by_key(|(attachment, _)| *attachment);
+    for ((_, pattern), profiles) in shared {
         for pair in profiles.windows(2) {
             let ((file, name), (other_file, other_name)) = (&pair[0], &pair[1]);
             let Some(pointer) = pointer(file, other_file) else { continue };
-            if name == other_name || !told.insert((name.clone(), other_name.clone())) {
+            if name == other_name || !told.insert((name, other_name)) {
                 continue;
             }
             let message = format!(

@@ -19,11 +19,15 @@ pub(super) struct Freshness<'a> {
     numbers: HashMap<&'a Input, u32>,
     /// The same by the number of the view's closures, filled as inputs are met.
     translated: Vec<Option<Option<u32>>>,
+    /// For each of the ledger's numbers the last comparison that met it.
+    met: Vec<u32>,
+    comparisons: u32,
 }
 
 impl<'a> Freshness<'a> {
     pub(super) fn new(observed: &'a Observed) -> Self {
-        Self { observed, numbers: observed.ledger.input_numbers(), translated: Vec::new() }
+        let met = vec![0; observed.ledger.input_count()];
+        Self { observed, numbers: observed.ledger.input_numbers(), translated: Vec::new(), met, comparisons: 0 }
     }
 
     /// Why what the ledger records for `file` is not what compiling it now would give; empty when it is.
@@ -96,15 +100,15 @@ impl<'a> Freshness<'a> {
         if recorded.len() != inputs.len() {
             return false;
         }
-        let mut numbers = Vec::with_capacity(inputs.len());
-        for id in inputs {
-            match self.number(*id, closures) {
-                Some(number) => numbers.push(number),
-                None => return false,
-            }
+        self.comparisons += 1;
+        for number in recorded {
+            self.met[*number as usize] = self.comparisons;
         }
-        numbers.sort_unstable();
-        numbers == recorded
+        // Inputs are distinct, so as many as are recorded, all of them recorded, are the same.
+        inputs.iter().all(|id| {
+            let number = self.number(*id, closures);
+            number.is_some_and(|number| self.met[number as usize] == self.comparisons)
+        })
     }
 
     fn number(&mut self, id: InputId, closures: &Closures<'_>) -> Option<u32> {

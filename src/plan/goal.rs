@@ -1,6 +1,6 @@
 //! What each entry of the document, and each place that is given up, asks of the places in the policy directory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Effect, EntryOf, Observed, Standing, Target};
@@ -38,6 +38,8 @@ pub(super) struct Goal {
     pub(super) main: PolicyPath,
     /// The places that are to be so and so; others are left alone.
     pub(super) places: Vec<PlaceGoal>,
+    /// The changes that the places need.
+    pub(super) effects: Vec<Effect>,
     pub(super) reasons: Vec<Reason>,
     /// Bytes of others' files that are taken over.
     pub(super) adoptions: Vec<Arc<Text>>,
@@ -57,24 +59,19 @@ pub(super) struct PlaceGoal {
 
 impl PlaceGoal {
     /// The change that the place needs, if any.
-    pub(super) fn effect(&self, observed: &Observed, entry: EntryOf) -> Option<Effect> {
+    fn effect(&self, observed: &Observed, entry: &EntryOf) -> Option<Effect> {
         let before = observed.standing(&self.path);
         let in_place = before.stands().is_some_and(|stands| stands == self.target.stands());
         (!in_place).then(|| Effect {
             path: self.path.clone(),
             before: before.clone(),
             after: self.target.clone(),
-            entry,
+            entry: entry.clone(),
         })
     }
 }
 
 impl Goal {
-    /// The changes that the goal needs.
-    pub(super) fn effects<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = Effect> + 'a {
-        self.places.iter().filter_map(|place| place.effect(observed, self.entry.clone()))
-    }
-
     /// The text that the profile has once the goal is reached; none when there is no file then.
     pub(super) fn final_text(&self, observed: &Observed) -> Option<Arc<Text>> {
         match self.target_of(&self.main) {
@@ -121,7 +118,7 @@ pub(super) fn goals(
         observed,
         owner: desired.owner,
         supersedes: desired.supersedes,
-        covered: BTreeSet::new(),
+        uncovered: observed.ledger.held.iter().collect(),
         problems,
         warnings,
     };
@@ -129,8 +126,8 @@ pub(super) fn goals(
     goals.extend(desired.files.into_iter().filter_map(|file| maker.include(file)));
     goals.extend(desired.profiles.into_iter().filter_map(|profile| maker.profile(profile)));
 
-    let mut untouched = observed.ledger.held.clone();
-    untouched.retain(|path, _| !maker.covered.contains(path));
+    let uncovered = maker.uncovered.iter().map(|(path, held)| ((*path).clone(), (*held).clone()));
+    let mut untouched: BTreeMap<PolicyPath, Held> = uncovered.collect();
     let owner = maker.owner.clone();
     for held in untouched.values_mut().filter(|held| maker.supersedes.contains(&held.owner)) {
         held.owner = owner.clone();
@@ -140,6 +137,9 @@ pub(super) fn goals(
         goals.extend(maker.pruned(given_up));
         untouched = kept;
     }
+    for goal in &mut goals {
+        goal.effects = goal.places.iter().filter_map(|place| place.effect(observed, &goal.entry)).collect();
+    }
     Goals { goals, untouched }
 }
 
@@ -147,15 +147,15 @@ struct Maker<'a> {
     observed: &'a Observed,
     owner: Owner,
     supersedes: Vec<Owner>,
-    /// Places that the document speaks of.
-    covered: BTreeSet<PolicyPath>,
+    /// What the ledger holds and the document does not speak of.
+    uncovered: BTreeMap<&'a PolicyPath, &'a Held>,
     problems: &'a mut Vec<Problem>,
     warnings: &'a mut Vec<String>,
 }
 
 impl Maker<'_> {
     fn include(&mut self, file: DesiredFile) -> Option<Goal> {
-        self.covered.insert(file.path.clone());
+        self.uncovered.remove(&file.path);
         let place = format!("{}/path", file.pointer);
         self.check_owner(&file.path, &place)?;
         self.check_place(&file.path, &place)?;
@@ -177,8 +177,10 @@ impl Maker<'_> {
         let file = profile.file;
         let main = PolicyPath::from(&file);
         let (disable, force) = (PolicyPath::disable_link(&file), PolicyPath::force_complain_link(&file));
-        self.covered.extend([main.clone(), disable.clone(), force.clone()]);
         let place = format!("{}/file", profile.pointer);
+        for path in [&main, &disable, &force] {
+            self.uncovered.remove(path);
+        }
         self.check_owner(&main, &place)?;
         for path in [&main, &disable, &force] {
             if *path == main || !matches!(self.observed.standing(path), Standing::Link { .. }) {
@@ -509,6 +511,7 @@ impl Goal {
             kind,
             main,
             places: Vec::new(),
+            effects: Vec::new(),
             reasons: Vec::new(),
             adoptions: Vec::new(),
             held: Vec::new(),

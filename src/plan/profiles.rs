@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::conflict::{self, Definitions, Scopes};
 use super::freshness::{self, Freshness, Staleness};
 use super::goal::{Goal, GoalKind};
-use super::{Effect, EntryOf, Expected, Listed, Observed, Source, Standing, Step, Target, installed};
+use super::{EntryOf, Expected, Listed, Observed, Source, Standing, Step, Target, installed};
 use crate::document::OnConfined;
 use crate::problem::Problem;
 use crate::profile::{FileName, PolicyPath, ProfileName};
@@ -98,8 +98,7 @@ struct Scales<'a> {
 
 impl Scales<'_> {
     fn include(&self, path: &PolicyPath, goal: &Goal) -> Option<FileEntry> {
-        let effects: Vec<Effect> = goal.effects(self.observed).collect();
-        let action = action_of(goal, &effects);
+        let action = action_of(goal);
         if action == Action::Keep && goal.kind == GoalKind::Pruned {
             return None;
         }
@@ -107,19 +106,19 @@ impl Scales<'_> {
             path: path.clone(),
             action,
             outcome: outcome_of(action),
-            reasons: if effects.is_empty() { Vec::new() } else { goal.reasons.clone() },
+            reasons: if goal.effects.is_empty() { Vec::new() } else { goal.reasons.clone() },
             error: None,
             sha256: goal.digests(self.observed),
         })
     }
 
-    fn listed(&mut self, file: &FileName, goal: &Goal, definitions: &Definitions) -> (ProfileEntry, Option<Step>) {
-        let effects: Vec<Effect> = goal.effects(self.observed).collect();
+    fn listed(&mut self, file: &FileName, goal: &Goal, definitions: &Definitions<'_>) -> (ProfileEntry, Option<Step>) {
+        let changed = !goal.effects.is_empty();
         let mut entry = ProfileEntry {
             file: file.clone(),
-            action: action_of(goal, &effects),
+            action: action_of(goal),
             outcome: Outcome::Unchanged,
-            reasons: if effects.is_empty() { Vec::new() } else { goal.reasons.clone() },
+            reasons: if changed { goal.reasons.clone() } else { Vec::new() },
             error: None,
             sha256: goal.digests(self.observed),
             loaded: Vec::new(),
@@ -127,13 +126,13 @@ impl Scales<'_> {
         let (enabled, forced_complain) = goal.switches(self.observed, file);
         let text = goal.final_text(self.observed).filter(|_| enabled || goal.kind == GoalKind::Text);
         let step = match text {
-            Some(text) => self.step_to_compile(&mut entry, goal, text, enabled, forced_complain, !effects.is_empty()),
+            Some(text) => self.step_to_compile(&mut entry, goal, text, enabled, forced_complain),
             None => None,
         };
         // What is switched off and was compiled before, only to check it, must still leave the kernel.
         let step = match step {
             None if !enabled || goal.final_text(self.observed).is_none() => {
-                self.step_to_unload(&mut entry, goal, definitions, !effects.is_empty())
+                self.step_to_unload(&mut entry, goal, definitions)
             }
             step => step,
         };
@@ -150,8 +149,8 @@ impl Scales<'_> {
         text: Arc<Text>,
         enabled: bool,
         forced_complain: bool,
-        changed: bool,
     ) -> Option<Step> {
+        let changed = !goal.effects.is_empty();
         let file = entry.file.clone();
         let inputs = self.after.of(&text);
         let stale = self.freshness.stale_reasons(&file, &text, forced_complain, &inputs, &self.after);
@@ -192,13 +191,8 @@ impl Scales<'_> {
         })
     }
 
-    fn step_to_unload(
-        &mut self,
-        entry: &mut ProfileEntry,
-        goal: &Goal,
-        definitions: &Definitions,
-        changed: bool,
-    ) -> Option<Step> {
+    fn step_to_unload(&mut self, entry: &mut ProfileEntry, goal: &Goal, definitions: &Definitions<'_>) -> Option<Step> {
+        let changed = !goal.effects.is_empty();
         let defined_before = self.defined_before(&entry.file);
         let is_loaded = |name: &ProfileName| {
             self.observed.kernel.as_ref().is_some_and(|kernel| kernel.loaded.contains_key(name))
@@ -281,11 +275,11 @@ impl Scales<'_> {
     }
 }
 
-fn action_of(goal: &Goal, effects: &[Effect]) -> Action {
-    if effects.is_empty() {
+fn action_of(goal: &Goal) -> Action {
+    if goal.effects.is_empty() {
         return Action::Keep;
     }
-    let main = effects.iter().find(|effect| effect.path == goal.main);
+    let main = goal.effects.iter().find(|effect| effect.path == goal.main);
     match (goal.kind, main.map(|effect| (&effect.before, &effect.after))) {
         (GoalKind::Absent, _) | (GoalKind::Pruned, Some((_, Target::Absent))) => Action::Remove,
         (GoalKind::Pruned, _) => Action::Restore,

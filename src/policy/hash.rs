@@ -110,7 +110,10 @@ impl<'de> Deserialize<'de> for ShownHash {
 }
 
 fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|half| char::from_digit(half.into(), 16)).collect()
+    let mut digits = String::with_capacity(2 * bytes.len());
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.extend(halves.map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+    digits
 }
 
 fn bytes_of<const N: usize>(digits: &str) -> Option<[u8; N]> {

@@ -13,13 +13,23 @@ pub enum IncludeKind {
     Abi,
 }
 
-/// Where the parser looks for an [`IncludeRef`]'s path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IncludeForm {
+/// A path, without delimiters and escapes, and where the parser looks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum IncludeTarget {
     /// `<path>` or `<"path">`: in the directories of `-I`, in order, then in the base directory.
-    Searched,
+    Searched(String),
     /// `"path"` or a bare path: absolute, or relative to the parser's working directory.
-    Literal,
+    Literal(String),
+}
+
+impl IncludeTarget {
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Searched(path) | Self::Literal(path) => path,
+        }
+    }
 }
 
 /// A reference to another file.
@@ -27,10 +37,8 @@ pub enum IncludeForm {
 pub struct IncludeRef {
     /// What it brings in.
     pub kind: IncludeKind,
-    /// Where its path is looked for.
-    pub form: IncludeForm,
-    /// The path, without delimiters and escapes.
-    pub path: String,
+    /// What it refers to.
+    pub target: IncludeTarget,
     /// Whether the path may be missing.
     pub if_exists: bool,
     /// The bytes of the argument, with its delimiters; [`line_at`](super::line_at) tells the line.
@@ -50,9 +58,11 @@ impl IncludeRef {
     ) -> Self {
         let raw = &text[argument.clone()];
         let searched = raw.strip_prefix(b"<").and_then(|raw| raw.strip_suffix(b">"));
-        let form = if searched.is_some() { IncludeForm::Searched } else { IncludeForm::Literal };
         // Only inside of `<>` white space may surround the path; a quoted path keeps its own.
-        let path = unquote(searched.unwrap_or(raw).trim_ascii());
-        Self { kind, form, path, if_exists, argument, within }
+        let target = match searched {
+            Some(path) => IncludeTarget::Searched(unquote(path.trim_ascii())),
+            None => IncludeTarget::Literal(unquote(raw.trim_ascii())),
+        };
+        Self { kind, target, if_exists, argument, within }
     }
 }
