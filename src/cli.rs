@@ -17,7 +17,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   aa-converge apply policy.json --root /srv/image              an image or a chroot
-  aa-converge apply --kernel skip < policy.json                this host's files; its kernel is left alone
+  aa-converge apply --kernel skip < policy.json                this host's files alone
   aa-converge apply --kernel skip --check --diff policy.json   what would change, and nothing else
   aa-converge render policy.json                               the profiles as text
   aa-converge schema document > document.v1.json               the document's JSON Schema

@@ -61,6 +61,8 @@ pub struct Desired {
     pub supersedes: Vec<Owner>,
     /// What becomes of this owner's files that the document does not list.
     pub prune: Prune,
+    /// What to do when profiles of such files confine running processes.
+    pub on_confined: OnConfined,
     /// Includes, in the document's order; no two at one place, none below another or below a profile's file.
     pub files: Vec<DesiredFile>,
     /// Profiles' files, in the document's order; no two of one name.

@@ -18,6 +18,9 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
+    /// How many ledgers were written before this one: no two of a host are the same, so that a journal can name the
+    /// one that completes its run.
+    pub runs: u64,
     /// What is held, by place.
     pub held: BTreeMap<PolicyPath, Held>,
     /// What was compiled, by the profile's file: ours, and others' that depend on an include of ours.
@@ -181,7 +184,7 @@ impl Ledger {
     /// The ledger's bytes, without inputs and toolchains that no record uses any more.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut compact = Ledger { held: self.held.clone(), ..Ledger::default() };
+        let mut compact = Ledger { runs: self.runs, held: self.held.clone(), ..Ledger::default() };
         let mut inputs = Interner::default();
         let mut toolchains = Interner::default();
         for (file, record) in &self.compiled {

@@ -15,6 +15,7 @@ use aa_converge::error::Error;
 use aa_converge::host::dir::Dir;
 use aa_converge::host::parser::Cancel;
 use aa_converge::host::replace::Draft as ReportFile;
+use aa_converge::host::root::Entry;
 use aa_converge::host::{Host, Options as HostOptions};
 use aa_converge::ledger::Attributes;
 use aa_converge::report::{self, Colour, Diffs, Draft, Exit, Listing, Report, RunError, SaltReport};
@@ -44,9 +45,7 @@ fn start() -> Exit {
             // Only clap knows how to print its own message; the report is for programs.
             let _printed = error.print();
             if !io::stdout().is_terminal() {
-                let message = error.render().to_string();
-                let first = message.lines().next().unwrap_or("wrong call").trim_start_matches("error: ").to_owned();
-                print_json(&refused(Error::Usage { message: first }));
+                print_json(&refused(Error::Usage { message: usage_message(&error) }));
             }
             return Exit::Usage;
         }
@@ -67,6 +66,15 @@ fn start() -> Exit {
             Exit::Converged
         }
     }
+}
+
+/// The first line of what clap says, or what it does not say: that nothing was asked for.
+fn usage_message(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing".to_owned();
+    }
+    let said = error.render().to_string();
+    said.lines().next().unwrap_or("wrong call").trim_start_matches("error: ").to_owned()
 }
 
 fn refused(error: Error) -> Report {
@@ -204,7 +212,11 @@ fn open_report(args: &ApplyArgs) -> Result<Option<(ReportFile, PathBuf)>, Error>
         return Err(Error::Usage { message: format!("--report {}: it names no file", path.display()) });
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = Dir::open(parent)?.create_temporary()?;
+    let directory = Dir::open(parent)?;
+    if matches!(directory.entry(name, u64::MAX)?, Entry::Directory) {
+        return Err(Error::Usage { message: format!("--report {}: it is a directory", path.display()) });
+    }
+    let file = directory.create_temporary()?;
     Ok(Some((file, PathBuf::from(name))))
 }
 

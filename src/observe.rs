@@ -9,9 +9,9 @@ use std::thread;
 use crate::document::{Content, Desired, ProfileWant, Prune};
 use crate::error::Error;
 use crate::host::Host;
-use crate::host::dir::Dir;
+use crate::host::dir::{Dir, Listed};
 use crate::host::parser::{ParserConf, newest_abi};
-use crate::host::root::{Entry, Kind, Root};
+use crate::host::root::{Entry, FileRead, Kind, Root};
 use crate::journal::Journal;
 use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
 use crate::plan::{Observed, Standing, Target};
@@ -65,6 +65,8 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         search: conf.conf.includes.iter().cloned().chain([PathBuf::from(POLICY_DIR)]).collect(),
         tree: Tree::default(),
         places: HashMap::new(),
+        above: BTreeSet::new(),
+        blocked: BTreeMap::new(),
     };
     // Reading the ledger takes about as long as one processor's half of reading the profiles.
     let (ledger, parser) = thread::scope(|scope| {
@@ -81,6 +83,10 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     for path in ledger.held.keys() {
         reader.place(path)?;
     }
+    for profile in &desired.profiles {
+        reader.above(&PolicyPath::disable_link(&profile.file))?;
+        reader.above(&PolicyPath::force_complain_link(&profile.file))?;
+    }
     reader.assume(assumed);
     let sources = reader.sources(desired)?;
     let originals = reader.originals(desired, &ledger)?;
@@ -93,6 +99,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         policy_dir: PathBuf::from(POLICY_DIR),
         search: reader.search,
         places: reader.places,
+        blocked: reader.blocked,
         originals,
         sources,
         ledger,
@@ -112,6 +119,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
 pub fn read_ledger(host: &Host) -> Result<Ledger, Error> {
     let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(Ledger::default()) };
     let Some(read) = state.read(LEDGER, MAX_LEDGER)? else { return Ok(Ledger::default()) };
+    check_ours(&read, state.shown().join(LEDGER))?;
     Ledger::parse(&read.bytes).map_err(|why| {
         unusable(state.shown().join(LEDGER), &why, "then the files that it lists are taken over as somebody else's")
     })
@@ -125,6 +133,7 @@ pub fn read_journal(host: &Host) -> Result<Option<Journal>, Error> {
     let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(None) };
     let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(None) };
     let Some(read) = directory.read(JOURNAL, MAX_JOURNAL)? else { return Ok(None) };
+    check_ours(&read, directory.shown().join(JOURNAL))?;
     let journal = Journal::parse(&read.bytes).map_err(|why| {
         unusable(directory.shown().join(JOURNAL), &why, "then the interrupted run's files stay as they are")
     })?;
@@ -137,6 +146,23 @@ pub fn read_journal(host: &Host) -> Result<Option<Journal>, Error> {
 /// It cannot be read.
 pub fn read_parser_conf(host: &Host) -> Result<ParserConf, Error> {
     read_conf(host).map(|conf| conf.conf)
+}
+
+/// Refuses what this program would not have left: a file of somebody else's, or one that others may write.
+fn check_ours(read: &FileRead, path: PathBuf) -> Result<(), Error> {
+    let ours = Attributes::ours(0o600);
+    if read.attributes.uid == ours.uid && read.attributes.mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::Untrusted {
+        why: format!("it belongs to user {} and has mode {:04o}", read.attributes.uid, read.attributes.mode),
+        remedy: format!(
+            "if you trust it: chown {} {1} && chmod 0600 {1}; otherwise move it away",
+            ours.uid,
+            path.display()
+        ),
+        path,
+    })
 }
 
 fn unusable(path: PathBuf, why: &Unusable, then: &str) -> Error {
@@ -180,6 +206,14 @@ fn read_features(host: &Host, conf: &Conf) -> Result<Arc<Text>, Error> {
             path: path.clone(),
             source: std::io::ErrorKind::NotFound.into(),
         })?;
+        // The parser takes any file for one without features, and compiles policy that mediates nothing.
+        if !read.bytes.contains(&b'{') {
+            return Err(Error::Parser {
+                message: format!("{} does not list kernel features", path.display()),
+                remedy: "give a file as `aa-features-abi -x -w FILE` writes it, or one of /etc/apparmor.d/abi"
+                    .to_owned(),
+            });
+        }
         return Ok(Arc::new(Text::new(read.bytes)));
     }
     if let Some(path) = &conf.conf.kernel_features {
@@ -212,17 +246,16 @@ struct Reader<'a> {
     search: Vec<PathBuf>,
     tree: Tree,
     places: HashMap<PolicyPath, Standing>,
+    /// The directories above places that were looked at.
+    above: BTreeSet<PolicyPath>,
+    blocked: BTreeMap<PolicyPath, String>,
 }
 
 impl Reader<'_> {
     /// Every file at the top of the policy directory that the parser would read.
     fn top_level(&mut self, policy: &Dir) -> Result<(), Error> {
         let listed = policy.list()?;
-        let names: Vec<&str> = listed
-            .iter()
-            .filter_map(|listed| listed.name.to_str())
-            .filter(|name| !is_skipped_by_parser(name))
-            .collect();
+        let names = self.names_read(Path::new(POLICY_DIR), &listed)?;
         let read = in_parallel(&names, |name| -> Result<(Standing, Option<Arc<Text>>), Error> {
             let standing = standing_of(policy.entry(name, MAX_POLICY_FILE)?, || {
                 self.root.kind(&Path::new(POLICY_DIR).join(name))
@@ -253,6 +286,27 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// The names in a directory that the parser reads. One that no path of this program can express is refused: to
+    /// leave it out would be to compile other policy than the parser does.
+    fn names_read<'l>(&self, directory: &Path, listed: &'l [Listed]) -> Result<Vec<&'l str>, Error> {
+        let mut names = Vec::new();
+        for listed in listed {
+            match listed.name.to_str().filter(|name| !name.chars().any(char::is_control)) {
+                Some(name) if is_skipped_by_parser(name) => {}
+                Some(name) => names.push(name),
+                None if is_skipped_by_parser(&listed.name.to_string_lossy()) || listed.kind == Kind::Directory => {}
+                None => {
+                    return Err(Error::Untrusted {
+                        path: self.root.shown(&directory.join(&listed.name)),
+                        why: "apparmor_parser reads it, and its name is not UTF-8 or has control characters".to_owned(),
+                        remedy: "rename it, or move it away".to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(names)
+    }
+
     fn followed(&self, path: &Path) -> Result<Option<Arc<Text>>, Error> {
         match self.root.follow(path, MAX_POLICY_FILE)? {
             Entry::File(read) => Ok(Some(Arc::new(Text::new(read.bytes)))),
@@ -270,10 +324,29 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Looks at what stands above a place: directories, links to directories below the root, or nothing will do.
+    fn above(&mut self, path: &PolicyPath) -> Result<(), Error> {
+        for parent in path.parents() {
+            if !self.above.insert(parent.clone()) {
+                continue;
+            }
+            let at = Path::new(POLICY_DIR).join(parent.as_str());
+            let what = match (self.root.entry(&at, MAX_POLICY_FILE)?, self.root.kind(&at)?) {
+                (Entry::Absent, _) | (_, Some(Kind::Directory)) => continue,
+                (Entry::Link { target }, _) => format!("a link to {}, which is no directory here", target.display()),
+                (_, Some(kind)) => kind.to_string(),
+                (_, None) => "not there any more".to_owned(),
+            };
+            self.blocked.insert(parent, what);
+        }
+        Ok(())
+    }
+
     fn place(&mut self, path: &PolicyPath) -> Result<(), Error> {
         if self.places.contains_key(path) {
             return Ok(());
         }
+        self.above(path)?;
         let at = Path::new(POLICY_DIR).join(path.as_str());
         let entry = self.root.entry(&at, MAX_POLICY_FILE)?;
         let standing = standing_of(entry, || self.root.kind(&at))?;
@@ -397,10 +470,7 @@ impl Reader<'_> {
             Entry::Directory => {
                 let listed = self.root.list(&path)?.unwrap_or_else(Vec::new);
                 let (mut names, mut texts) = (BTreeSet::new(), Vec::new());
-                for name in listed.iter().filter_map(|listed| listed.name.to_str()) {
-                    if is_skipped_by_parser(name) {
-                        continue;
-                    }
+                for name in self.names_read(&path, &listed)? {
                     let child = path.join(name);
                     let text = match self.tree.text(&child) {
                         Some(known) => Some(known),

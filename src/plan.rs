@@ -32,6 +32,8 @@ pub struct Observed {
     pub search: Vec<PathBuf>,
     /// What stands at each place that the document lists or the ledger holds, and at every link of a profile.
     pub places: HashMap<PolicyPath, Standing>,
+    /// What stands where a directory above such a place should be and is none, in words.
+    pub blocked: BTreeMap<PolicyPath, String>,
     /// The bytes of adopted files, by the place that they go back to.
     pub originals: BTreeMap<PolicyPath, Arc<Text>>,
     /// The `source` files that the document names, or why one cannot be had.
@@ -286,6 +288,13 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     }
     if observed.parser_conf.forces_complain {
         draft.warnings.push("parser.conf says `Complain`: no profile is enforced, whatever its mode".to_owned());
+    }
+    if observed.parser_conf.base() != observed.policy_dir {
+        draft.warnings.push(format!(
+            "parser.conf says `base` {}: this version of aa-converge manages {} alone",
+            observed.parser_conf.base().display(),
+            observed.policy_dir.display()
+        ));
     }
     let unknown = observed.parser_conf.unknown.iter();
     draft.warnings.extend(unknown.map(|option| {

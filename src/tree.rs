@@ -310,6 +310,35 @@ impl<'a> Closures<'a> {
         inputs
     }
 
+    /// The included files that `text` reads outside of all its profiles: what they define stands at the top, too.
+    pub fn at_top_level(&mut self, text: &Text) -> Vec<Arc<Text>> {
+        let mut found = Vec::new();
+        let mut met = Met::default();
+        let mut pending = self.led_to_at_top_level(text);
+        while let Some(id) = pending.pop() {
+            if !met.insert(id) {
+                continue;
+            }
+            match self.nodes[id as usize].clone() {
+                Node::Absent => {}
+                Node::Directory(_) => {
+                    pending.extend(self.references_of_input(id).iter().map(|reference| reference.to));
+                }
+                Node::File(text) => {
+                    pending.extend(self.led_to_at_top_level(&text));
+                    found.push(text);
+                }
+            }
+        }
+        found
+    }
+
+    fn led_to_at_top_level(&mut self, text: &Text) -> Vec<InputId> {
+        let includes = text.scan().includes.iter();
+        let outside = includes.filter(|include| include.kind == IncludeKind::Include && include.within.is_none());
+        outside.flat_map(|include| self.resolve(&include.target).to_vec()).collect()
+    }
+
     /// An input of this view.
     #[must_use]
     pub fn input(&self, id: InputId) -> &Input {

@@ -1,5 +1,7 @@
 //! The parser's own cache of compiled policy, which the next boot reads.
 
+use std::io;
+
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::Removal;
@@ -25,9 +27,12 @@ pub(super) fn drop_cached(host: &Host, conf: &ParserConf, files: &[FileName]) ->
         for directory in directories {
             let mut dropped = false;
             for file in files {
-                match directory.remove_file(file.as_str())? {
-                    Removal::Removed => dropped = true,
-                    Removal::Absent | Removal::NotEmpty => {}
+                match directory.remove_file(file.as_str()) {
+                    Ok(Removal::Removed) => dropped = true,
+                    Ok(Removal::Absent | Removal::NotEmpty) => {}
+                    // The parser cannot read a directory as an entry either.
+                    Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::IsADirectory => {}
+                    Err(error) => return Err(error),
                 }
             }
             if dropped {

@@ -119,11 +119,11 @@ pub(super) fn compile<T: Send>(
             Err(error) => drop(failures.insert(*step, error)),
         }
     }
-    let excused = match excused(&plan, host, &spool, &failures) {
-        Ok(excused) => excused,
+    let earlier = match earlier(&plan, host, &spool, &failures, &results) {
+        Ok(earlier) => earlier,
         Err(error) => return Err(refused(error, plan.draft)),
     };
-    for step in &excused {
+    for (step, _) in earlier.iter().filter(|(_, profiles)| profiles.is_none()) {
         let Some(failure) = failures.remove(step) else { continue };
         let file = &plan.steps[*step].file;
         plan.draft.warnings.push(format!(
@@ -145,7 +145,7 @@ pub(super) fn compile<T: Send>(
         return Err(refused(Error::Compile { failed, attempted }, plan.draft));
     }
     for result in &mut results {
-        settle(&mut plan, result);
+        settle(&mut plan, result, earlier.get(&result.step).and_then(Option::as_deref));
     }
     if let Err(error) = warn_of_edited_packages(&mut plan, host) {
         return Err(refused(error, plan.draft));
@@ -258,24 +258,33 @@ fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>), En
     Ok((blob, profiles))
 }
 
-/// The steps among the failures that are excused: profiles that the document does not list and that did not compile
-/// before either.
-fn excused(
+/// What files that stay as they are compile to without the plan's changes; none for those that do not compile.
+/// It is asked of profiles that the document does not list and that fail now, which is excused where they failed
+/// before, and of those whose earlier result nothing recorded.
+fn earlier(
     plan: &Plan,
     host: &Host,
     spool: &Spool,
     failures: &BTreeMap<usize, EntryError>,
-) -> Result<BTreeSet<usize>, Error> {
-    let dependents = failures.keys().filter(|step| plan.steps[**step].listed == Listed::Dependent);
-    let dependents: Vec<usize> = dependents.copied().collect();
-    if dependents.is_empty() {
-        return Ok(BTreeSet::new());
+    results: &[CompiledStep],
+) -> Result<BTreeMap<usize, Option<Vec<CompiledProfile>>>, Error> {
+    let failed = failures.keys().copied().filter(|step| plan.steps[*step].listed == Listed::Dependent);
+    let unrecorded = results.iter().map(|result| result.step).filter(|step| {
+        let step = &plan.steps[*step];
+        let is_reload = plan.draft.profiles.get(&step.file).is_some_and(|entry| entry.action == Action::Reload);
+        let is_recorded = plan.observed.kernel.is_some() || plan.observed.ledger.compiled.contains_key(&step.file);
+        is_reload && step.touched && !is_recorded
+    });
+    let steps: Vec<usize> = failed.chain(unrecorded).collect();
+    if steps.is_empty() {
+        return Ok(BTreeMap::new());
     }
     let nothing = Overlay::new();
-    let sources: Vec<Source> = dependents.iter().filter_map(|step| plan.source_before(&plan.steps[*step])).collect();
-    let sources: Vec<(usize, &Source)> = dependents.iter().copied().zip(&sources).collect();
+    let sources: Vec<Source> = steps.iter().filter_map(|step| plan.source_before(&plan.steps[*step])).collect();
+    let sources: Vec<(usize, &Source)> = steps.iter().copied().zip(&sources).collect();
     let before = compile_sources(plan, host, spool, "old", &sources, &nothing, &|_, _, _| {})?;
-    Ok(dependents.into_iter().zip(before).filter(|(_, result)| result.is_err()).map(|(step, _)| step).collect())
+    let profiles = |blob: Result<Blob, EntryError>| policy::profiles(&blob.ok()?.read().ok()?).ok();
+    Ok(steps.into_iter().zip(before).map(|(step, blob)| (step, profiles(blob))).collect())
 }
 
 /// Names that two files of the host, or one file twice, would define: the kernel crashes on a set that repeats one.
@@ -298,7 +307,7 @@ fn repeats(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize, EntryError>
 
 /// Decides whether compiled policy is another than what is recorded and runs; if not, and the file stays as it is,
 /// nothing is to be done.
-fn settle(plan: &mut Plan, result: &mut CompiledStep) {
+fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[CompiledProfile]>) {
     let step = &plan.steps[result.step];
     let record = plan.observed.ledger.compiled.get(&step.file);
     let kernel = plan.observed.kernel.as_ref();
@@ -316,7 +325,11 @@ fn settle(plan: &mut Plan, result: &mut CompiledStep) {
                 let recorded = record.profiles.iter().map(|profile| (&profile.name, profile.mode, &profile.hash));
                 !recorded.eq(result.profiles.iter().map(|profile| (&profile.name, profile.mode, &profile.hash)))
             }
-            (None, None) => step.touched,
+            (None, None) => {
+                let then = earlier.map(|profiles| profiles.iter().map(|it| (&it.name, it.mode, &it.hash)));
+                let now = result.profiles.iter().map(|it| (&it.name, it.mode, &it.hash));
+                step.touched && then.is_none_or(|then| !then.eq(now))
+            }
         };
     if let Some(wanted) = step.expected.wanted {
         let included: Vec<String> = result

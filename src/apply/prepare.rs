@@ -130,14 +130,16 @@ fn place_change(effect: &Effect, host: &Host) -> Result<PlaceChange, Error> {
     Ok(PlaceChange { path: effect.path.clone(), before, after: effect.after.stands() })
 }
 
-/// The next ledger, if it differs.
+/// The next ledger; none where nothing is changed and nothing new is known.
 fn next_ledger(compiled: &Compiled) -> Option<Ledger> {
     let plan = &compiled.plan;
     let before = &plan.observed.ledger;
-    if compiled.results.is_empty() && plan.forgotten.is_empty() && plan.held == before.held {
+    let unchanged = plan.effects.is_empty() && plan.forgotten.is_empty() && plan.held == before.held;
+    if unchanged && compiled.results.is_empty() && compiled.gone.is_empty() {
         return None;
     }
     let mut next = before.clone();
+    next.runs = before.runs.wrapping_add(1);
     next.held.clone_from(&plan.held);
     let mut recorder = Recorder::new(next);
     for file in &plan.forgotten {

@@ -4,6 +4,7 @@
 //! a package wrote since stays and is named.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use super::cache::drop_cached;
@@ -86,13 +87,17 @@ pub(super) fn undo(journal: &Journal, host: &mut Host) -> Undone {
             Some((parent, name)) => parent.remove_dir(name),
             None => Ok(Removal::Absent),
         });
-        if let Err(error) = removed {
-            undone.failed.push(format!("`{path}`: {error}"));
+        match removed {
+            Ok(_) => {}
+            // What stands there is not the directory that the run made.
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {}
+            Err(error) => undone.failed.push(format!("`{path}`: {error}")),
         }
     }
+    // Entries that stay are out of date at worst, for a policy that is back: that is no reason to keep the journal.
     let dropped = read_parser_conf(host).and_then(|conf| drop_cached(host, &conf, &journal.cached));
     if let Err(error) = dropped {
-        undone.failed.push(error.to_string());
+        undone.foreign.push(format!("an entry of the parser's cache may be out of date: {error}"));
     }
     undone
 }

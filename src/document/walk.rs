@@ -51,6 +51,7 @@ fn document(node: Node<'_, '_>) -> Result<Desired, Refused> {
             owner: owner?,
             supersedes: supersedes?.unwrap_or_default(),
             prune: if prune?.unwrap_or(false) { Prune::Unlisted } else { Prune::Keep },
+            on_confined: assumed.on_confined,
             files: files?.unwrap_or_default(),
             profiles: profiles?.unwrap_or_default(),
         })

@@ -12,7 +12,7 @@ use super::goal::Goal;
 use super::{EntryOf, Expected, ExpectedHeader};
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{FileName, Mode, ProfileName};
-use crate::syntax::{HeaderKind, Variables};
+use crate::syntax::{HeaderKind, Scan, Variables};
 use crate::tree::{Closures, InputId, Node, Text};
 
 /// A namespace and a pattern without variables and alternations.
@@ -27,7 +27,25 @@ pub(super) struct Definitions<'t> {
     attachments: HashMap<Attachment, Vec<(&'t FileName, Rc<ProfileName>)>>,
 }
 
-impl Definitions<'_> {
+impl<'t> Definitions<'t> {
+    fn add(&mut self, file: &'t FileName, scan: &Scan, variables: &Variables) {
+        for (at, header) in scan.headers.iter().enumerate() {
+            let name = scan.name(at, variables);
+            self.names.entry(name.clone()).or_default().push(file);
+            if header.parent.is_some() || header.kind == HeaderKind::Hat {
+                continue;
+            }
+            // A variable that nobody declares is an error that the parser reports; an expansion without bounds is
+            // not compared.
+            let Ok(patterns) = scan.attachments(at, variables) else { continue };
+            let name = Rc::new(name);
+            for pattern in patterns {
+                let key = (name.namespace.clone(), pattern);
+                self.attachments.entry(key).or_default().push((file, Rc::clone(&name)));
+            }
+        }
+    }
+
     /// Every name, with a file that defines it.
     pub(super) fn into_names(self) -> BTreeMap<ProfileName, FileName> {
         let names = self.names.into_iter();
@@ -76,20 +94,14 @@ pub(super) fn definitions<'t>(
     for (file, text) in texts {
         let inputs = closures.of(text);
         let variables = scopes.of(text, &inputs, closures);
-        let scan = text.scan();
-        for (at, header) in scan.headers.iter().enumerate() {
-            let name = scan.name(at, &variables);
-            found.names.entry(name.clone()).or_default().push(file);
-            if header.parent.is_some() || header.kind == HeaderKind::Hat {
-                continue;
-            }
-            // A variable that nobody declares is an error that the parser reports; an expansion without bounds is
-            // not compared.
-            let Ok(patterns) = scan.attachments(at, &variables) else { continue };
-            let name = Rc::new(name);
-            for pattern in patterns {
-                let key = (name.namespace.clone(), pattern);
-                found.attachments.entry(key).or_default().push((file, Rc::clone(&name)));
+        found.add(file, text.scan(), &variables);
+        let declares = |id: &InputId| match closures.node(*id) {
+            Node::File(text) => !text.scan().headers.is_empty(),
+            Node::Absent | Node::Directory(_) => false,
+        };
+        if inputs.iter().any(declares) {
+            for included in closures.at_top_level(text) {
+                found.add(file, included.scan(), &variables);
             }
         }
     }

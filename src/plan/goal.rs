@@ -90,6 +90,12 @@ impl Goal {
         (!effective(PolicyPath::disable_link(file)), forced)
     }
 
+    /// Whether the file gets another text.
+    pub(super) fn changes_text(&self, observed: &Observed) -> bool {
+        let before = observed.standing(&self.main).text().map(|text| text.digest());
+        before != self.final_text(observed).map(|text| text.digest())
+    }
+
     /// The digests of the file before and after.
     pub(super) fn digests(&self, observed: &Observed) -> Change<Digest> {
         let before = observed.standing(&self.main).text().map(|text| text.digest());
@@ -134,7 +140,7 @@ pub(super) fn goals(
     }
     if desired.prune == Prune::Unlisted {
         let (given_up, kept) = untouched.into_iter().partition(|(_, held)| held.owner == owner);
-        goals.extend(maker.pruned(given_up));
+        goals.extend(maker.pruned(given_up, desired.on_confined));
         untouched = kept;
     }
     for goal in &mut goals {
@@ -158,6 +164,7 @@ impl Maker<'_> {
         self.uncovered.remove(&file.path);
         let place = format!("{}/path", file.pointer);
         self.check_owner(&file.path, &place)?;
+        self.check_above(&file.path, &place)?;
         self.check_place(&file.path, &place)?;
         let kind = if file.content.is_some() { GoalKind::Text } else { GoalKind::Absent };
         let entry = EntryOf::File(file.path.clone());
@@ -235,7 +242,13 @@ impl Maker<'_> {
         let Standing::File(current, attributes) = self.observed.standing(&goal.main).clone() else {
             let missing = format!("`{file}` is not installed, and the entry brings no text");
             match if_missing {
-                IfMissing::Skip => self.warnings.push(format!("{missing}: skipped")),
+                IfMissing::Skip => {
+                    self.warnings.push(format!("{missing}: skipped"));
+                    // What is remembered of the places stays, or is given up as that of any entry that is not listed.
+                    let held = &self.observed.ledger.held;
+                    let places = [&goal.main, &disable, &force];
+                    self.uncovered.extend(places.into_iter().filter_map(|path| held.get_key_value(path)));
+                }
                 IfMissing::Refuse => self.problems.push(
                     Problem::new(format!("{}/file", goal.pointer), ProblemCode::NotInstalled, missing)
                         .allowed("an installed profile, a text, or \"if_missing\": \"skip\""),
@@ -286,17 +299,13 @@ impl Maker<'_> {
     }
 
     /// Goals for the places that the owner holds and no longer lists.
-    fn pruned(&mut self, given_up: BTreeMap<PolicyPath, Held>) -> Vec<Goal> {
+    fn pruned(&mut self, given_up: BTreeMap<PolicyPath, Held>, on_confined: OnConfined) -> Vec<Goal> {
         let mut goals: BTreeMap<EntryOf, Goal> = BTreeMap::new();
         for (path, held) in given_up {
             let standing = self.observed.standing(&path);
-            let ours = match standing {
-                Standing::File(text, _) => is_content(&held.stands, text),
-                other => other.stands().is_some_and(|stands| stands == held.stands),
-            };
             let target = match held.original {
                 Original::Untouched => continue,
-                _ if !ours => {
+                _ if !is_standing(&held.stands, standing) => {
                     self.warnings.push(format!(
                         "`{path}` was changed by somebody since this owner wrote it: left as it is, no longer managed"
                     ));
@@ -311,7 +320,7 @@ impl Maker<'_> {
             };
             let (entry, main) = entry_of(&path);
             let goal = goals.entry(entry.clone()).or_insert_with(|| {
-                let mut goal = Goal::empty(entry, String::new(), GoalKind::Pruned, main, OnConfined::Refuse);
+                let mut goal = Goal::empty(entry, String::new(), GoalKind::Pruned, main, on_confined);
                 goal.reasons.push(Reason::PRUNED.into());
                 goal
             });
@@ -322,16 +331,8 @@ impl Maker<'_> {
 
     fn put_file(&mut self, goal: &mut Goal, text: Arc<Text>, flags: Option<(Mode, ModeScope)>) {
         let attributes = self.observed.attributes;
+        let adopt = self.original(goal, &goal.main.clone(), &Target::File(Arc::clone(&text), attributes));
         let standing = self.observed.standing(&goal.main);
-        let held = self.observed.ledger.held.get(&goal.main);
-        let adopt = match (standing, held.map(|held| &held.original)) {
-            (Standing::File(before, before_attributes), None | Some(Original::Untouched)) => {
-                goal.adoptions.push(Arc::clone(before));
-                Original::Kept(Stands::File { sha256: before.digest(), attributes: *before_attributes })
-            }
-            (_, None | Some(Original::Untouched)) => Original::Nothing,
-            (_, Some(original)) => original.clone(),
-        };
         match standing {
             Standing::File(before, before_attributes) if before.digest() == text.digest() => {
                 if *before_attributes != attributes {
@@ -339,7 +340,7 @@ impl Maker<'_> {
                 }
             }
             Standing::File(before, _) => {
-                if held.is_none() {
+                if !goal.adoptions.is_empty() {
                     goal.reasons.push(Reason::ADOPTED.into());
                 }
                 let only_flags = flags.is_some_and(|(mode, _)| same_but_for_flags(before, &text, mode));
@@ -371,7 +372,12 @@ impl Maker<'_> {
                 }
                 return;
             }
-            (true, false) => Target::Link(format!("../{file}")),
+            (true, false) => {
+                if self.check_above(path, &format!("{}/mode", goal.pointer)).is_none() {
+                    return;
+                }
+                Target::Link(format!("../{file}"))
+            }
             (false, _) => Target::Absent,
         };
         let in_place = standing.stands().is_some_and(|stands| stands == target.stands());
@@ -382,24 +388,36 @@ impl Maker<'_> {
     }
 
     fn put(&mut self, goal: &mut Goal, path: PolicyPath, target: Target) {
-        let standing = self.observed.standing(&path);
-        let held = self.observed.ledger.held.get(&path);
-        let original = match (held.map(|held| &held.original), standing.stands()) {
-            (Some(original @ (Original::Kept(_) | Original::Nothing)), _) => Some(original.clone()),
-            (_, Some(Stands::Absent) | None) => match target {
-                Target::Absent => None,
-                Target::File(..) | Target::Link(_) => Some(Original::Nothing),
-            },
-            (_, Some(before)) => {
-                goal.adoptions.extend(standing.text().cloned());
-                Some(Original::Kept(before))
-            }
-        };
-        if let Some(original) = original {
+        let is_known = self.observed.ledger.held.contains_key(&path);
+        let is_there = !matches!(self.observed.standing(&path), Standing::Absent);
+        if is_known || is_there || !matches!(target, Target::Absent) {
+            let original = self.original(goal, &path, &target);
             let held = Held { owner: self.owner.clone(), stands: target.stands(), original };
             goal.held.push((path.clone(), held));
         }
         goal.places.push(PlaceGoal { path, target });
+    }
+
+    /// What the place goes back to when it is given up. What somebody else put there, since this program last wrote
+    /// to it, is kept in place of an older original: an upgrade of a package, above all. Over a file that is this
+    /// program's from the start, it is an edit of that file, and no original.
+    fn original(&self, goal: &mut Goal, path: &PolicyPath, target: &Target) -> Original {
+        let standing = self.observed.standing(path);
+        let held = self.observed.ledger.held.get(path);
+        let is_ours = held.is_some_and(|held| match &held.original {
+            Original::Untouched => false,
+            Original::Nothing => held.stands != Stands::Absent,
+            Original::Kept(_) => [held.stands.clone(), target.stands()].iter().any(|ours| is_standing(ours, standing)),
+        });
+        let kept = held.map(|held| held.original.clone()).filter(|original| *original != Original::Untouched);
+        match (standing.stands(), kept) {
+            (Some(Stands::Absent) | None, kept) => kept.unwrap_or(Original::Nothing),
+            (Some(_), Some(kept)) if is_ours => kept,
+            (Some(before), _) => {
+                goal.adoptions.extend(standing.text().cloned());
+                Original::Kept(before)
+            }
+        }
     }
 
     fn taken_over(&self, held: &Held) -> Held {
@@ -488,6 +506,18 @@ impl Maker<'_> {
         None
     }
 
+    fn check_above(&mut self, path: &PolicyPath, pointer: &str) -> Option<()> {
+        let above = path.parents().find_map(|parent| Some((self.observed.blocked.get(&parent)?, parent)));
+        if let Some((what, parent)) = above {
+            self.problems.push(
+                Problem::new(pointer, ProblemCode::NotAFile, format!("above `{path}`, `{parent}` is {what}"))
+                    .allowed("a directory, or a link to one below the root"),
+            );
+            return None;
+        }
+        Some(())
+    }
+
     fn check_place(&mut self, path: &PolicyPath, pointer: &str) -> Option<()> {
         let what = match self.observed.standing(path) {
             Standing::Absent | Standing::File(..) => return Some(()),
@@ -523,6 +553,14 @@ impl Goal {
 
 fn is_content(stands: &Stands, text: &Text) -> bool {
     matches!(stands, Stands::File { sha256, .. } if *sha256 == text.digest())
+}
+
+/// Whether this is what stands there. A file is known by its bytes.
+fn is_standing(stands: &Stands, standing: &Standing) -> bool {
+    match standing {
+        Standing::File(text, _) => is_content(stands, text),
+        other => other.stands().is_some_and(|other| other == *stands),
+    }
 }
 
 fn same_but_for_flags(before: &Text, after: &Text, mode: Mode) -> bool {

@@ -1,7 +1,7 @@
 //! Weighs every profile that a plan concerns: what becomes of its file, and whether it must be compiled again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::conflict::{self, Definitions, Scopes};
@@ -162,8 +162,13 @@ impl Scales<'_> {
         match stale {
             Staleness::Fresh if kernel.is_empty() => return None,
             Staleness::Fresh | Staleness::NeverCompiled => entry.reasons.extend(kernel),
-            // What a new file includes is no reason for writing it, and its old content's record says nothing.
+            // What a new text includes is no reason for writing it: the record is of another text. What this run
+            // itself changes among its includes is one, unless the file is new.
             Staleness::Stale(_) if is_new => {}
+            Staleness::Stale(_) if goal.changes_text(self.observed) => {
+                entry.reasons.extend(self.freshness.include_reasons(&self.changed_among(&inputs)));
+                entry.reasons.extend(kernel);
+            }
             Staleness::Stale(reasons) => {
                 entry.reasons.extend(reasons.into_iter().filter(|reason| !changed || reason.0 != Reason::CONTENT));
                 entry.reasons.extend(kernel);
@@ -171,9 +176,7 @@ impl Scales<'_> {
         }
         let touched = changed || self.includes_changed(&inputs);
         if touched && !changed && entry.reasons.is_empty() {
-            let paths = inputs.iter().map(|id| self.after.input(*id).path.as_path());
-            let paths = paths.filter(|path| self.changed.contains(*path)).collect();
-            entry.reasons = self.freshness.include_reasons(&paths);
+            entry.reasons = self.freshness.include_reasons(&self.changed_among(&inputs));
         }
         if entry.action == Action::Keep {
             entry.action = Action::Reload;
@@ -259,6 +262,12 @@ impl Scales<'_> {
             touched: true,
         };
         Some((entry, step))
+    }
+
+    /// The paths among these inputs that the plan changes.
+    fn changed_among(&self, inputs: &[InputId]) -> BTreeSet<&Path> {
+        let paths = inputs.iter().map(|id| self.after.input(*id).path.as_path());
+        paths.filter(|path| self.changed.contains(*path)).collect()
     }
 
     fn includes_changed(&self, inputs: &[InputId]) -> bool {

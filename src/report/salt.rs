@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Outcome, Reason, Report};
+use crate::problem::Problem;
 
 /// What Salt reads.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -31,10 +32,20 @@ pub struct SaltChange {
     pub reasons: Vec<Reason>,
 }
 
+/// A file of the name of one of Salt's own keys is told by another path to it.
+fn key(file: String) -> String {
+    if file == "changed" || file == "comment" { format!("./{file}") } else { file }
+}
+
+fn problem_line(problem: &Problem) -> String {
+    let place = if problem.pointer.is_empty() { "document" } else { &problem.pointer };
+    format!("{place}: {}", problem.message)
+}
+
 impl From<&Report> for SaltReport {
     fn from(report: &Report) -> Self {
         let mut comment = vec![report.msg.clone()];
-        comment.extend(report.problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)));
+        comment.extend(report.problems.iter().map(problem_line));
         let errors = report.profiles.iter().filter_map(|entry| Some((entry.file.as_str(), entry.error.as_ref()?)));
         comment.extend(errors.map(|(file, error)| format!("{file}: {}", error.message)));
         comment.extend(report.error.iter().filter_map(|error| error.remedy.clone()));
@@ -54,7 +65,7 @@ impl From<&Report> for SaltReport {
             changed: report.changed,
             comment: comment.join("\n"),
             changes: changes
-                .map(|(file, action, outcome, reasons)| (file, SaltChange { action, outcome, reasons }))
+                .map(|(file, action, outcome, reasons)| (key(file), SaltChange { action, outcome, reasons }))
                 .collect(),
         }
     }

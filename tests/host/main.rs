@@ -8,5 +8,6 @@ mod apply;
 mod debian_policy;
 mod faults;
 mod forms;
+mod ownership;
 mod refusals;
 mod scratch;

@@ -8,7 +8,7 @@ use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 use super::syscalls::{Case, killed_in_the_middle};
-use crate::scratch::{Run, Scratch, Tree, assert_untouched, entry, profile, profiles, tree};
+use crate::scratch::{Run, Scratch, Tree, assert_untouched, entry, profile, profiles, tool, tree};
 
 /// Bytes outside the root that no run may change.
 const PRECIOUS: &str = "precious";
@@ -335,4 +335,68 @@ fn an_images_parser_conf_does_not_reach_the_host() {
     assert!(run.code.is_some(), "{run:#?}");
     assert_eq!(tree(&elsewhere).len(), 3, "neither written nor removed");
     assert_unharmed(&elsewhere.join("26b63962.0/one"));
+}
+
+#[test]
+fn a_link_where_a_directory_should_be_is_refused_before_anything_is_done() {
+    for (place, document) in [
+        ("local", json!({ "version": 1, "owner": "test", "files": [{ "path": "local/zz", "content": "# x\n" }] })),
+        ("disable", profiles(json!([{ "file": "one", "content": profile("one"), "mode": "disabled" }]))),
+    ] {
+        let host = Scratch::new();
+        let directory = host.policy(place);
+        if directory.exists() {
+            fs_err::remove_dir_all(&directory).unwrap();
+        }
+        symlink("/nowhere/at/all", &directory).unwrap();
+        for options in [&["--check"][..], &[]] {
+            let run = host.apply_with(options, &document);
+            run.expect(3);
+            assert_eq!(run.problems()[0].1, "not_a_file", "{run:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_where_a_directory_should_be_is_refused_by_check_as_well() {
+    let host = Scratch::new();
+    host.write("one", profile("one"));
+    let document = json!({ "version": 1, "owner": "test", "files": [{ "path": "one/below", "content": "# x\n" }] });
+    for options in [&["--check"][..], &[]] {
+        let run = host.apply_with(options, &document);
+        run.expect(3);
+        assert_eq!(run.problems(), [("/files/0/path", "not_a_file")], "{run:#?}");
+    }
+}
+
+#[test]
+fn a_directory_at_the_name_of_a_cache_entry_stops_nothing() {
+    let host = Scratch::new();
+    fs_err::create_dir_all(host.path("var/cache/apparmor/abc.0/one")).unwrap();
+    host.converge(&profiles(json!([entry("one")])));
+    assert!(!host.converge(&profiles(json!([entry("one")]))).changed());
+}
+
+#[test]
+fn a_name_that_the_parser_reads_and_we_cannot_express_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    for place in ["", "q.d"] {
+        let host = Scratch::new();
+        let directory = host.policy(place);
+        fs_err::create_dir_all(&directory).unwrap();
+        fs_err::write(directory.join(std::ffi::OsStr::from_bytes(b"x\xff")), "/x r,\n").unwrap();
+        let text = profile("one").replace("include <abstractions/site>", "include <q.d>");
+        let run = host.apply(&profiles(json!([{ "file": "one", "content": text }])));
+        run.expect(4);
+        assert_eq!(run.error_code(), "untrusted", "{run:#?}");
+        assert!(!host.has("one"));
+    }
+}
+
+#[test]
+fn a_ledger_of_somebody_elses_is_refused() {
+    let host = Scratch::new();
+    host.converge(&profiles(json!([entry("one")])));
+    tool("chmod", ["0666".as_ref(), ledger(&host).as_os_str()]);
+    assert_refused(&host, &host.policy_tree(), "state.json");
 }

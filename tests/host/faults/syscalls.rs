@@ -282,6 +282,44 @@ fn each_call_of_a_first_run_is_the_last_before_a_kill() {
     Case::first_run().disturb_all(Disturbance::Kill);
 }
 
+/// A document that is applied already, to a host on which an administrator edited what it wrote: nothing new is known
+/// afterwards, and the run must be told apart from the one before all the same.
+fn drift_repair() -> Case {
+    let host = Scratch::new();
+    let document = json!({
+        "version": 1, "owner": "test",
+        "files": [{ "path": "abstractions/other", "content": "/etc/else r,\n" }],
+        "profiles": [entry("one"), entry("two")],
+    });
+    host.converge(&document);
+    for file in ["abstractions/other", "one", "two"] {
+        let edited = format!("# By hand.\n{}", host.read(file));
+        host.write(file, edited);
+    }
+    Case::of(host, document)
+}
+
+#[test]
+fn each_call_of_a_drift_repair_fails_once() {
+    drift_repair().disturb_all(Disturbance::Fail);
+}
+
+#[test]
+fn each_call_of_a_drift_repair_is_the_last_before_a_kill() {
+    drift_repair().disturb_all(Disturbance::Kill);
+}
+
+#[test]
+fn a_killed_drift_repair_is_undone_even_if_the_next_document_is_refused() {
+    let case = drift_repair();
+    let host = killed_in_the_middle(&case);
+    let run =
+        host.apply(&json!({ "version": 1, "owner": "test", "profiles": [{ "file": "bad", "content": "bad\n" }] }));
+    assert_eq!(run.code, Some(4), "{run:#?}");
+    assert!(!run.report["recovered"].is_null(), "{run:#?}");
+    assert_eq!(policy(&host), case.old);
+}
+
 /// The case's host after a run that was killed in the midst of its commit.
 pub(super) fn killed_in_the_middle(case: &Case) -> Scratch {
     let renames: Vec<_> = case

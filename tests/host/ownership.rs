@@ -1,0 +1,99 @@
+//! Whose bytes are whose: what is kept when something is taken over, and what comes back.
+
+use serde_json::{Value, json};
+
+use crate::scratch::{Scratch, entry, has_reason, profile, profiles};
+
+fn document(profiles: &Value) -> Value {
+    json!({ "version": 1, "owner": "test", "prune": true, "allow_empty": true, "profiles": profiles })
+}
+
+#[test]
+fn an_entry_that_is_skipped_does_not_forget_the_original() {
+    let host = Scratch::new();
+    host.write("one", profile("one"));
+    host.converge(&document(&json!([{ "file": "one", "state": "absent" }])));
+    assert!(!host.has("one"));
+    let skipped = json!([{ "file": "one", "mode": "complain", "if_missing": "skip" }]);
+    host.converge(&profiles(skipped));
+    host.converge(&document(&json!([])));
+    assert_eq!(host.read("one"), profile("one"));
+}
+
+#[test]
+fn a_file_that_a_package_puts_where_ours_was_removed_is_kept() {
+    let host = Scratch::new();
+    host.converge(&document(&json!([entry("one")])));
+    let absent = document(&json!([{ "file": "one", "state": "absent" }]));
+    host.converge(&absent);
+    let theirs = profile("one").replace("data", "theirs");
+    host.write("one", &theirs);
+    host.converge(&absent);
+    assert!(!host.has("one"));
+    host.converge(&document(&json!([])));
+    assert_eq!(host.read("one"), theirs);
+}
+
+#[test]
+fn an_upgrade_of_an_adopted_file_becomes_the_original() {
+    let host = Scratch::new();
+    host.write("one", profile("one").replace("data", "version-1"));
+    let wanted = document(&json!([entry("one")]));
+    host.converge(&wanted);
+    let upgraded = profile("one").replace("data", "version-2");
+    host.write("one", &upgraded);
+    let run = host.converge(&wanted);
+    assert!(has_reason(run.entry("one"), "adopted"), "{run:#?}");
+    host.converge(&document(&json!([])));
+    assert_eq!(host.read("one"), upgraded);
+}
+
+#[test]
+fn an_edit_of_a_file_that_is_ours_from_the_start_is_no_original() {
+    let host = Scratch::new();
+    let wanted = document(&json!([entry("one")]));
+    host.converge(&wanted);
+    host.write("one", profile("one").replace("data", "by-hand"));
+    host.converge(&wanted);
+    host.converge(&document(&json!([])));
+    assert!(!host.has("one"));
+}
+
+#[test]
+fn a_restored_text_is_not_explained_by_what_it_includes() {
+    let host = Scratch::new();
+    host.write("one", "profile one /opt/one {\n}\n");
+    host.converge(&document(&json!([entry("one")])));
+    let run = host.converge(&document(&json!([])));
+    assert_eq!(run.entry("one")["reasons"], json!(["pruned"]), "{run:#?}");
+}
+
+#[test]
+fn a_comment_in_an_include_reloads_nothing_on_the_first_run_either() {
+    let host = Scratch::new();
+    host.write("by-hand", profile("by-hand"));
+    let site = host.read("abstractions/site");
+    let run = host.converge(&json!({
+        "version": 1, "owner": "test",
+        "files": [{ "path": "abstractions/site", "content": format!("# Only a comment.\n{site}") }],
+    }));
+    assert_eq!(run.report["summary"]["reloaded"], 0, "{run:#?}");
+    assert_eq!(run.report["summary"]["updated"], 1, "{run:#?}");
+}
+
+#[test]
+fn names_and_attachments_in_included_files_count() {
+    for (included, other) in [
+        ("profile shared {\n  /x r,\n}\n", "abi <abi/3.0>,\nprofile shared {\n}\n"),
+        ("profile inner /opt/x {\n  /x r,\n}\n", "abi <abi/3.0>,\nprofile outer /opt/x {\n}\n"),
+    ] {
+        let host = Scratch::new();
+        fs_err::create_dir(host.policy("containers.d")).unwrap();
+        host.write("containers.d/default", included);
+        host.write("containers", "abi <abi/3.0>,\ninclude <containers.d>\n");
+        let run = host.apply(&profiles(json!([{ "file": "mine", "content": other }])));
+        run.expect(3);
+        let said = run.report["problems"].to_string();
+        assert!(said.contains("containers") && said.contains("mine"), "{said}");
+    }
+}
