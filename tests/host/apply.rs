@@ -504,7 +504,7 @@ fn without_a_kernel_to_load_into_the_host_is_left_alone() {
     let host = Scratch::new();
     let document = profiles(json!([entry("aa-converge-is-never-written")]));
     let mut program = host.program(["apply", "--kernel", "require"]);
-    program.stdin(host.input(document.to_string()));
+    program.stdin(Scratch::input(document.to_string()));
     let run = crate::scratch::Run::of(&mut program);
     run.expect(4);
     assert!(!std::path::Path::new("/etc/apparmor.d/aa-converge-is-never-written").exists());

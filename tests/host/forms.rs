@@ -276,7 +276,7 @@ fn the_examples_are_what_the_schema_says() {
 fn render_prints_text_without_touching_a_host() {
     let host = Scratch::new();
     let mut program = host.program(["render"]);
-    let run = Run::of(program.stdin(host.input(profiles(json!([entry("one")])).to_string())));
+    let run = Run::of(program.stdin(Scratch::input(profiles(json!([entry("one")])).to_string())));
     assert_eq!(run.code, Some(0), "{run:#?}");
     assert!(run.stdout.contains("/opt/data/one r,"), "{run:#?}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -135,15 +136,17 @@ impl Scratch {
     /// `apply --root ROOT` with further `options`, reading `document` from standard input; not yet started.
     pub(crate) fn apply_command(&self, options: &[&str], document: impl AsRef<[u8]>) -> Command {
         let mut program = self.program(["apply", "--root"]);
-        program.arg(self.root()).args(options).stdin(self.input(document));
+        program.arg(self.root()).args(options).stdin(Self::input(document));
         program
     }
 
     /// Standard input with these bytes.
-    pub(crate) fn input(&self, bytes: impl AsRef<[u8]>) -> Stdio {
-        let path = self.outside("document.json");
-        fs_err::write(&path, bytes).expect("a temporary directory is writable");
-        Stdio::from(fs_err::File::open(path).expect("it was just written").into_file())
+    pub(crate) fn input(bytes: impl AsRef<[u8]>) -> Stdio {
+        // A file of its own: another input must not shorten one that a program is still reading.
+        let mut file = tempfile::tempfile().expect("a temporary directory is writable");
+        file.write_all(bytes.as_ref()).expect("a temporary directory is writable");
+        file.rewind().expect("it is a regular file");
+        Stdio::from(file)
     }
 
     /// Runs `apply` on the document.

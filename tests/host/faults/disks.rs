@@ -18,7 +18,7 @@ fn in_namespace(script: &str, host: &Scratch, document: &Value) -> Command {
     unshare
         .args(["--mount", "sh", "-e", "-c"])
         .arg(format!("apply() {{ {PROGRAM} apply --root \"$ROOT\"; }}\n{script}"));
-    unshare.env("ROOT", host.root()).env("POLICY", host.policy("")).stdin(host.input(document.to_string()));
+    unshare.env("ROOT", host.root()).env("POLICY", host.policy("")).stdin(Scratch::input(document.to_string()));
     unshare
 }
 
@@ -69,7 +69,7 @@ fn a_policy_directory_that_is_a_file_or_leads_outside_is_refused() {
 fn a_root_that_is_not_there_is_refused() {
     let host = Scratch::new();
     let mut program = host.program(["apply", "--root", "/nonexistent/root"]);
-    let run = Run::of(program.stdin(host.input(profiles(json!([entry("one")])).to_string())));
+    let run = Run::of(program.stdin(Scratch::input(profiles(json!([entry("one")])).to_string())));
     run.expect(4);
     assert!(run.report["error"]["message"].as_str().unwrap().contains("/nonexistent/root"));
 }
@@ -148,7 +148,7 @@ fn without_permission_the_message_says_on_what() {
         let run = Run::of(
             program
                 .args(["apply", "--kernel", "skip"])
-                .stdin(host.input(profiles(json!([entry("never")])).to_string())),
+                .stdin(Scratch::input(profiles(json!([entry("never")])).to_string())),
         );
         run.expect(4);
         return;
@@ -164,7 +164,7 @@ fn without_permission_the_message_says_on_what() {
     let mut setpriv = command("setpriv");
     setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).args(["apply", "--root"]);
     let before = host.policy_tree();
-    let run = Run::of(setpriv.arg(host.root()).stdin(host.input(profiles(json!([entry("one")])).to_string())));
+    let run = Run::of(setpriv.arg(host.root()).stdin(Scratch::input(profiles(json!([entry("one")])).to_string())));
     run.expect(4);
     assert!(run.report["error"]["message"].as_str().unwrap().contains("cannot"), "{run:#?}");
     crate::scratch::assert_untouched(&before, &host.policy_tree());

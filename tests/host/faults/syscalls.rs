@@ -185,7 +185,7 @@ fn strace<'a>(
 ) -> Command {
     let mut strace = command("strace");
     strace.args(options).arg("-o").arg(output).args([PROGRAM, "apply", "--jobs", "1", "--root"]).arg(host.root());
-    strace.stdin(host.input(document.to_string()));
+    strace.stdin(Scratch::input(document.to_string()));
     strace
 }
 
