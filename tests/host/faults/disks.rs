@@ -144,7 +144,6 @@ fn without_permission_the_message_says_on_what() {
     if !nix::unistd::geteuid().is_root() {
         // Somebody else's root is what a user meets first.
         let mut program = command(PROGRAM);
-        let host = Scratch::new();
         let run = Run::of(
             program
                 .args(["apply", "--kernel", "skip"])
