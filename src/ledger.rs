@@ -185,12 +185,12 @@ impl Ledger {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut compact = Ledger { runs: self.runs, held: self.held.clone(), ..Ledger::default() };
-        let mut inputs = Interner::default();
-        let mut toolchains = Interner::default();
+        let mut inputs = Used::of(&self.inputs);
+        let mut toolchains = Used::of(&self.toolchains);
         for (file, record) in &self.compiled {
             let mut record = record.clone();
-            record.toolchain = toolchains.intern(&self.toolchains[record.toolchain as usize]);
-            record.inputs = record.inputs.iter().map(|id| inputs.intern(&self.inputs[*id as usize])).collect();
+            record.toolchain = toolchains.renumber(record.toolchain);
+            record.inputs.iter_mut().for_each(|id| *id = inputs.renumber(*id));
             record.inputs.sort_unstable();
             compact.compiled.insert(file.clone(), record);
         }
@@ -294,12 +294,6 @@ struct Interner<T> {
     numbers: HashMap<T, u32>,
 }
 
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
-        Self { values: Vec::new(), numbers: HashMap::new() }
-    }
-}
-
 impl<T: Clone + Eq + std::hash::Hash> From<Vec<T>> for Interner<T> {
     fn from(values: Vec<T>) -> Self {
         let numbers = values.iter().cloned().zip(0..).collect();
@@ -316,6 +310,28 @@ impl<T: Clone + Eq + std::hash::Hash> Interner<T> {
         self.values.push(value.clone());
         self.numbers.insert(value.clone(), number);
         number
+    }
+}
+
+/// The values of a table that are used, numbered anew in the order of their first use.
+struct Used<'t, T> {
+    table: &'t [T],
+    numbers: Vec<Option<u32>>,
+    values: Vec<T>,
+}
+
+impl<'t, T: Clone> Used<'t, T> {
+    fn of(table: &'t [T]) -> Self {
+        Self { table, numbers: vec![None; table.len()], values: Vec::new() }
+    }
+
+    fn renumber(&mut self, old: u32) -> u32 {
+        let at = old as usize;
+        *self.numbers[at].get_or_insert_with(|| {
+            self.values.push(self.table[at].clone());
+            // There are no more than in the table, whose numbers fit.
+            self.values.len() as u32 - 1
+        })
     }
 }
 
