@@ -42,9 +42,6 @@ impl Prepared {
         let failure = match result {
             Ok(()) => {
                 applied(&mut draft, recovered);
-                // The process ends soon. To give thousands of texts and records back one by one would take a twentieth
-                // of a run that has nothing to do.
-                std::mem::forget((self.compiled.plan.observed, self.compiled.plan.held, self.compiled.plan.defined));
                 return draft.finish(listing);
             }
             Err(failure) => failure,

@@ -217,20 +217,15 @@ fn a_second_run_is_told_who_holds_the_lock_and_can_wait() {
     let check = host.apply_with(&["--check", "--lock-timeout", "0"], &profiles(json!([entry("two")])));
     assert!(check.code.is_some(), "{check:#?}");
 
-    let mut waiting =
-        start(&mut host.apply_command(&["--lock-timeout", "60"], profiles(json!([entry("two")])).to_string()));
-    let interrupted =
-        start(&mut host.apply_command(&["--lock-timeout", "60"], profiles(json!([entry("two")])).to_string()));
-    // Both open the lock before they wait for it.
-    wait_for("the others wait", || {
-        [waiting.id(), interrupted.id()].iter().all(|pid| {
-            fs_err::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|entries| {
-                entries.flatten().any(|fd| {
-                    fs_err::read_link(fd.path()).is_ok_and(|target| target.starts_with(host.path("run/aa-converge")))
-                })
-            })
-        })
-    });
+    let document = profiles(json!([entry("two")])).to_string();
+    let mut waiting = start(&mut host.apply_command(&["--lock-timeout", "60"], &document));
+    let interrupted = start(&mut host.apply_command(&["--lock-timeout", "60"], &document));
+    // What comes after the whole document is read is the lock.
+    let has_read = |pid: u32| {
+        let read = fs_err::read_to_string(format!("/proc/{pid}/fdinfo/0")).unwrap_or_default();
+        read.lines().any(|line| line == format!("pos:\t{}", document.len()))
+    };
+    wait_for("the others wait", || [waiting.id(), interrupted.id()].into_iter().all(has_read));
     interrupt(&interrupted, Signal::SIGINT);
     let interrupted = Run::end_of(interrupted);
     assert!(interrupted.code == Some(4) && interrupted.error_code() == "interrupted", "{interrupted:#?}");
