@@ -242,3 +242,15 @@ fn a_disabled_profile_leaves_the_kernel_and_comes_back() {
     bench.apply(&with("complain"));
     assert_eq!(bench.modes(), [("a".to_owned(), Mode::Complain)]);
 }
+
+#[test]
+fn the_default_for_confined_processes_governs_what_is_pruned() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,")]));
+    bench.kernel.start(7, "/opt/a", &name("a"));
+    assert_eq!(bench.apply(&document(&[])).exit(false), Exit::Refused);
+    let mut willing = document(&[]);
+    willing["defaults"] = json!({ "on_confined": "unload" });
+    assert_eq!(bench.apply(&willing).exit(false), Exit::Converged);
+    assert_eq!(bench.modes(), []);
+}

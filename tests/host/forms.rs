@@ -310,3 +310,15 @@ fn a_report_reader_sees_the_progress_of_nobody() {
     Run::end_of(child).expect(0);
     assert_eq!(lines, [""; 0]);
 }
+
+#[test]
+fn files_named_like_keys_of_salts_do_not_hide_them() {
+    let host = Scratch::new();
+    let document = profiles(json!([entry("changed"), entry("comment")])).to_string();
+    let output = host.apply_command(&["--format", "salt"], &document).output().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["changed"], true);
+    assert!(said["comment"].is_string(), "{said}");
+    assert_eq!(said["./changed"]["action"], "create", "{said}");
+    assert_eq!(said["./comment"]["action"], "create", "{said}");
+}
