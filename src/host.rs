@@ -20,7 +20,7 @@ pub mod root;
 pub mod spool;
 pub mod stage;
 
-use kernel::Kernel;
+use kernel::{Access, Kernel, Securityfs};
 use lock::Lock;
 use parser::{Cancel, Parser};
 use root::Root;
@@ -30,6 +30,8 @@ use root::Root;
 pub struct Options {
     /// The directory below which everything lies.
     pub root: PathBuf,
+    /// What the running kernel is opened for; none leaves it alone.
+    pub kernel: Option<Access>,
     /// A file with the features of the kernel to compile for; none has them found below the root.
     pub kernel_features: Option<PathBuf>,
     /// How many parsers run at once; none has it decided by processors and memory.
@@ -70,10 +72,10 @@ pub struct LockedHost {
 }
 
 impl Host {
-    /// Opens a host whose kernel is left alone.
+    /// Opens a host.
     ///
     /// # Errors
-    /// The root or the parser is missing or cannot be used.
+    /// The root or the parser is missing or cannot be used, or the kernel's policy cannot be managed from here.
     pub fn open(options: Options) -> Result<Self, Error> {
         let cancel = Cancel::new().map_err(|source| Error::File {
             act: "make a pair of sockets in",
@@ -82,7 +84,7 @@ impl Host {
         })?;
         Ok(Self {
             root: Root::open(&options.root)?,
-            kernel: None,
+            kernel: options.kernel.map(open_kernel).transpose()?,
             parser: Parser::find(options.parser.as_deref(), options.parser_timeout)?,
             kernel_features: options.kernel_features,
             jobs: options.jobs.unwrap_or_else(parser::default_jobs),
@@ -99,4 +101,8 @@ impl Host {
         let lock = Lock::acquire(&self.root, timeout, &|| self.cancel.is_triggered())?;
         Ok(LockedHost { host: self, recovered: None, lock })
     }
+}
+
+fn open_kernel(access: Access) -> Result<Box<dyn Kernel>, Error> {
+    Ok(Box::new(Securityfs::open(access)?))
 }

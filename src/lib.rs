@@ -11,7 +11,7 @@
 //! report.
 //!
 //! Pure, without file system, process, environment or clock: [`profile`], [`problem`], [`syntax`], [`tree`],
-//! [`document`], [`policy`], [`ledger`], [`journal`], [`plan`], [`report`], [`render`]. With effects: [`host`],
+//! [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`plan`], [`report`], [`render`]. With effects: [`host`],
 //! [`observe`] (reads), [`apply`] (writes), [`run`] (puts them in order).
 #![forbid(unsafe_code)]
 
@@ -31,5 +31,6 @@ pub mod render;
 pub mod report;
 pub mod run;
 pub mod schema;
+pub mod sighting;
 pub mod syntax;
 pub mod tree;

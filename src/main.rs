@@ -13,6 +13,7 @@ use aa_converge::cli::{ApplyArgs, Cli, Command, Format, KernelUse, RenderArgs, R
 use aa_converge::document::{self, MAX_DOCUMENT};
 use aa_converge::error::Error;
 use aa_converge::host::dir::Dir;
+use aa_converge::host::kernel::Access;
 use aa_converge::host::parser::Cancel;
 use aa_converge::host::replace::Draft as ReportFile;
 use aa_converge::host::root::Entry;
@@ -128,20 +129,14 @@ fn converge(args: &ApplyArgs) -> Result<Report, Error> {
 fn host_options(args: &ApplyArgs) -> Result<HostOptions, Error> {
     let is_host = args.root == Path::new("/");
     let kernel = args.kernel.unwrap_or(if is_host { KernelUse::Require } else { KernelUse::Skip });
-    if kernel == KernelUse::Require {
-        if !is_host {
-            return Err(Error::Usage {
-                message: "--kernel require cannot go with --root: an image has no kernel".to_owned(),
-            });
-        }
-        return Err(Error::Kernel {
-            code: "kernel_not_supported",
-            message: "this version of aa-converge does not load policy into the running kernel".to_owned(),
-            remedy: "give --kernel skip to converge the files alone, or --root for an image".to_owned(),
+    if kernel == KernelUse::Require && !is_host {
+        return Err(Error::Usage {
+            message: "--kernel require cannot go with --root: an image has no kernel".to_owned(),
         });
     }
     Ok(HostOptions {
         root: args.root.clone(),
+        kernel: (kernel == KernelUse::Require).then_some(Access::Manage),
         kernel_features: args.kernel_features.clone(),
         jobs: args.jobs,
         parser: args.parser.clone(),

@@ -10,12 +10,15 @@ use crate::document::{Content, Desired, ProfileWant, Prune};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::{Dir, Listed};
+use crate::host::kernel::{Kernel, KernelState};
+use crate::host::lock;
 use crate::host::parser::{ParserConf, newest_abi};
 use crate::host::root::{Entry, FileRead, Kind, Root};
 use crate::journal::Journal;
 use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
 use crate::plan::{Observed, Standing, Target};
-use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, is_skipped_by_parser};
+use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
+use crate::sighting::Sighting;
 use crate::syntax::IncludeKind;
 use crate::tree::{Node, Text, Tree, candidates};
 
@@ -33,6 +36,9 @@ pub const JOURNAL_DIR: &str = "journal";
 pub const JOURNAL: &str = "undo";
 /// The directory of adopted files in [`STATE_DIR`]; each is named by the SHA-256 of its bytes.
 pub const ADOPTED_DIR: &str = "adopted";
+
+/// The name of what the last run saw in the kernel, in the directory of the lock.
+pub const SIGHTING: &str = "seen";
 
 /// The largest policy file that is read, in bytes. The largest that any distribution ships has 0.1 MiB.
 const MAX_POLICY_FILE: u64 = 16 << 20;
@@ -91,9 +97,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     let sources = reader.sources(desired)?;
     let originals = reader.originals(desired, &ledger)?;
     reader.references(desired, &sources, &originals)?;
-    let ours = ledger.compiled.values().flat_map(|record| record.profiles.iter().map(|profile| profile.name.clone()));
-    let ours = ours.collect();
-    let kernel = host.kernel.as_deref().map(|kernel| kernel.observe(&ours)).transpose()?;
+    let kernel = host.kernel.as_deref().map(|kernel| observe_kernel(host, kernel, &ledger)).transpose()?;
     Ok(Observed {
         tree: reader.tree,
         policy_dir: PathBuf::from(POLICY_DIR),
@@ -110,6 +114,33 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         attributes: Attributes::ours(0o644),
         kernel,
     })
+}
+
+/// What the kernel runs. Where it is in the state that the last run saw, no profile of ours is looked at again.
+fn observe_kernel(host: &Host, kernel: &dyn Kernel, ledger: &Ledger) -> Result<KernelState, Error> {
+    let recorded = ledger.compiled.values().flat_map(|record| &record.profiles);
+    let ours: BTreeSet<ProfileName> = recorded.map(|profile| profile.name.clone()).collect();
+    if let Some(seen) = read_sighting(host)? {
+        if kernel.moment()? == seen.moment {
+            let mut state = kernel.observe(&seen.unseen(&ours))?;
+            if state.moment == seen.moment {
+                seen.complete(&mut state);
+                return Ok(state);
+            }
+        }
+    }
+    kernel.observe(&ours)
+}
+
+/// Reads what the last run saw in the kernel; `None` if there is nothing that can be used.
+///
+/// # Errors
+/// It cannot be read, or is not ours.
+pub fn read_sighting(host: &Host) -> Result<Option<Sighting>, Error> {
+    let Some(directory) = host.root.existing_private_dir(Path::new(lock::PLACE))? else { return Ok(None) };
+    let Some(read) = directory.read(SIGHTING, MAX_LEDGER)? else { return Ok(None) };
+    check_ours(&read, directory.shown().join(SIGHTING))?;
+    Ok(Sighting::parse(&read.bytes))
 }
 
 /// Reads the ledger; a host without one has an empty one.
@@ -194,7 +225,7 @@ fn read_conf(host: &Host) -> Result<Conf, Error> {
 }
 
 /// The kernel features to compile for: those asked for on the command line, else those that parser.conf names, else
-/// those of the newest abi that the root ships, else the policy features that parser.conf pins. A parser that is given
+/// those of the kernel that is managed, else those of the newest abi that the root ships, else the policy features that parser.conf pins. A parser that is given
 /// none falls back to a tiny set.
 fn read_features(host: &Host, conf: &Conf) -> Result<Arc<Text>, Error> {
     if let Some(path) = &host.kernel_features {
@@ -220,6 +251,9 @@ fn read_features(host: &Host, conf: &Conf) -> Result<Arc<Text>, Error> {
         if let Some(read) = host.root.read(path, MAX_CONF)? {
             return Ok(Arc::new(Text::new(read.bytes)));
         }
+    }
+    if let Some(kernel) = &host.kernel {
+        return Ok(Arc::new(Text::new(kernel.features()?)));
     }
     let abi = Path::new(POLICY_DIR).join("abi");
     let names = host.root.list(&abi)?.unwrap_or_else(Vec::new);

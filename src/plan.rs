@@ -304,7 +304,8 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
         draft.kernel = KernelReport {
             managed: true,
             global_mode: Some(kernel.global_mode.to_string()),
-            revision: Some(kernel.revision),
+            revision: Some(kernel.moment.current.revision),
+            verified_by: Some(kernel.evidence.to_string()),
             writes: 0,
             atomic: true,
         };

@@ -99,7 +99,8 @@ fn profile<'a>(reader: &mut Reader<'a>, kin: &mut Kin<'a>) -> Result<CompiledPro
     let header = Header::read(reader)?;
     let body = reader.position();
     let content = Content::read(reader)?;
-    let (namespace, name) = split_name(content.name, reader.refuse_at(body))?;
+    let (namespace, name) = ProfileName::split(content.name)
+        .ok_or_else(|| reader.refuse_at(body)(format!("`{}` is not the name of a profile", content.name)))?;
     let namespace = match (header.namespace, namespace) {
         (Some(one), Some(other)) if one != other => {
             return Err(reader.refuse_at(body)(format!("the name is in namespace `{other}`, the header says `{one}`")));
@@ -211,24 +212,6 @@ fn packed_mode(reader: &mut Reader<'_>) -> Result<Mode, Malformed> {
         4 => Ok(Mode::Prompt),
         unknown => Err(reader.refuse_at(at)(format!("the profile is in mode {unknown}; modes 0 to 4 are known"))),
     }
-}
-
-/// Splits `:namespace:name` and `:namespace://name` as the kernel does (`security/apparmor/lib.c`,
-/// `aa_splitn_fqname`). Today's parsers write the namespace into the header; others wrote it so.
-fn split_name(full: &str, refuse: impl Fn(String) -> Malformed) -> Result<(Option<&str>, &str), Malformed> {
-    let (namespace, name) = match full.strip_prefix(':') {
-        None => (None, full),
-        Some(rest) => match rest.split_once(':') {
-            Some((namespace, name)) if !namespace.is_empty() => {
-                (Some(namespace), name.strip_prefix("//").unwrap_or(name))
-            }
-            _ => return Err(refuse(format!("`{full}` is not the name of a profile"))),
-        },
-    };
-    if name.is_empty() {
-        return Err(refuse("the profile's name is empty".to_owned()));
-    }
-    Ok((namespace, name))
 }
 
 /// The namespaced profile that was read last, and its hats and children so far: these follow it without a namespace

@@ -302,6 +302,27 @@ impl ProfileName {
         Self { namespace: None, name: name.into() }
     }
 
+    /// Reads a name as the kernel writes it: `name`, `:namespace:name` or `:namespace://name` (`security/apparmor/lib.c`,
+    /// `aa_splitn_fqname`). `None` if the name or the namespace is empty.
+    #[must_use]
+    pub fn parse(full: &str) -> Option<Self> {
+        let (namespace, name) = Self::split(full)?;
+        Some(Self { namespace: namespace.map(str::to_owned), name: name.to_owned() })
+    }
+
+    /// Splits a name as [`ProfileName::parse`] reads it.
+    #[must_use]
+    pub fn split(full: &str) -> Option<(Option<&str>, &str)> {
+        let (namespace, name) = match full.strip_prefix(':') {
+            None => (None, full),
+            Some(rest) => {
+                let (namespace, name) = rest.split_once(':')?;
+                (Some(namespace), name.strip_prefix("//").unwrap_or(name))
+            }
+        };
+        (!name.is_empty() && namespace != Some("")).then_some((namespace, name))
+    }
+
     /// How many parents the name has: `a` has none, `a//b` one.
     #[must_use]
     pub fn depth(&self) -> usize {
@@ -482,6 +503,18 @@ mod tests {
         }
         for path in ["local/usr.sbin.nginx", "tunables/home.d/site", "abstractions/ssl_certs.d/x"] {
             assert!(PolicyPath::include(path).is_ok(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn profile_names_read_back_as_the_kernel_writes_them() {
+        let in_namespace = ProfileName { namespace: Some("n".to_owned()), name: "a//b c".to_owned() };
+        for text in [":n:a//b c", ":n://a//b c", &in_namespace.to_string()] {
+            assert_eq!(ProfileName::parse(text).as_ref(), Some(&in_namespace), "{text}");
+        }
+        assert_eq!(ProfileName::parse("/usr/bin/x"), Some(ProfileName::new("/usr/bin/x")));
+        for text in ["", ":n", ":n:", ":n://", "::a"] {
+            assert_eq!(ProfileName::parse(text), None, "{text}");
         }
     }
 

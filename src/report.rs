@@ -320,6 +320,9 @@ pub struct KernelReport {
     pub writes: u32,
     /// Whether all changed profiles were loaded in one write.
     pub atomic: bool,
+    /// By what the kernel shows which policy it runs: `hash`, or `raw_data` (the bytes that were loaded, hashed by
+    /// aa-converge), or `name` (names and modes alone); null when the kernel is not managed.
+    pub verified_by: Option<String>,
 }
 
 /// How long the parts of a run took, in milliseconds.

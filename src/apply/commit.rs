@@ -143,7 +143,7 @@ impl Prepared {
         }
         let loaded = self.sets.iter().flat_map(|set| set.profiles().iter().map(|profile| profile.name.clone()));
         let state = kernel.observe(&loaded.collect())?;
-        draft.kernel.revision = Some(state.revision);
+        draft.kernel.revision = Some(state.moment.current.revision);
         draft.kernel.global_mode = Some(state.global_mode.to_string());
         for profile in self.sets.iter().flat_map(|set| set.profiles().iter()) {
             let loaded = state.loaded.get(&profile.name);

@@ -8,6 +8,7 @@ use std::thread;
 use super::{Refusal, refused};
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::kernel::Evidence;
 use crate::host::packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
@@ -317,7 +318,7 @@ fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[Compiled
             (Some(kernel), _) => result.profiles.iter().any(|profile| {
                 kernel.loaded.get(&profile.name).is_none_or(|loaded| {
                     let same =
-                        loaded.hash.as_ref().map_or(kernel.hash_algorithm.is_none(), |it| it.is_of(&profile.hash));
+                        loaded.hash.as_ref().map_or(kernel.evidence == Evidence::Name, |it| it.is_of(&profile.hash));
                     loaded.mode != mode_as_compiled(profile.mode) || !same
                 })
             }),

@@ -31,6 +31,7 @@ impl Bench {
 
     fn host(&self) -> Host {
         let options = HostOptions {
+            kernel: None,
             root: self.root.path().to_path_buf(),
             kernel_features: None,
             jobs: None,

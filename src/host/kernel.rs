@@ -10,16 +10,37 @@ use std::fmt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::policy::{HashAlgorithm, LoadSet, ShownHash};
+use crate::host::root::Identity;
+use crate::policy::{LoadSet, ShownHash};
 use crate::profile::{Mode, ProfileName};
 
+mod access;
 #[cfg(test)]
 pub(crate) mod fake;
+mod processes;
+mod securityfs;
+
+pub use access::Access;
+pub use securityfs::Securityfs;
 
 /// The kernel's policy, as seen from the current policy namespace.
 pub trait Kernel: Send {
+    /// What policy may be compiled for: the kernel's features in the form that `aa-features-abi -x` writes and
+    /// `apparmor_parser --kernel-features` reads.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn features(&self) -> Result<Vec<u8>, Error>;
+
+    /// Tells this state of the kernel's policy from every other, without looking at any profile.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn moment(&self) -> Result<Moment, Error>;
+
     /// Looks at everything that is loaded, once. Hashes are read for the profiles in `ours` only: docker, libvirt and
     /// snapd may have loaded hundreds more.
     ///
@@ -66,19 +87,64 @@ pub trait Kernel: Send {
     }
 }
 
+/// One state of the kernel's policy. Two that are equal stand for the same policy in every namespace, seen or not: each
+/// change moves a revision, and a counter that began anew belongs to another boot or another directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moment {
+    /// The boot, as `/proc/sys/kernel/random/boot_id` names it. It is the machine's: a restarted system container has
+    /// the same one and a fresh counter.
+    pub boot: String,
+    /// The current policy namespace.
+    pub current: NamespaceMoment,
+    /// Every policy namespace below it, by its path of names separated by `//`; each counts for itself.
+    pub below: BTreeMap<String, NamespaceMoment>,
+}
+
+/// One state of one policy namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceMoment {
+    /// The namespace's own name.
+    pub name: String,
+    /// Its directory, which another namespace of the same name would not have.
+    pub directory: Identity,
+    /// The number of changes to its policy so far.
+    pub revision: u64,
+}
+
+/// By what the kernel shows which policy it runs, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// A hash for each profile.
+    Hash,
+    /// The bytes that were loaded, which are hashed here.
+    RawData,
+    /// Nothing but names and modes (`apparmor.hash_policy=0` and `apparmor.export_binary=0`).
+    Name,
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Hash => "hash",
+            Self::RawData => "raw_data",
+            Self::Name => "name",
+        })
+    }
+}
+
 /// What is loaded, and how it is enforced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelState {
+    /// The state that was looked at; profiles that somebody loaded meanwhile may be seen already.
+    pub moment: Moment,
     /// The mode that holds for all profiles (`apparmor.mode=` on the kernel's command line). In any other than enforce
     /// it overrides what `loaded` says.
     pub global_mode: Mode,
-    /// What profiles are hashed with; `None` if the kernel does not show hashes (`CONFIG_SECURITY_APPARMOR_HASH`,
-    /// `apparmor.hash_policy`).
-    pub hash_algorithm: Option<HashAlgorithm>,
-    /// The number of changes to the current namespace's policy so far.
-    pub revision: u64,
-    /// The same of each namespace below it: every one counts for itself.
-    pub namespace_revisions: BTreeMap<String, u64>,
+    /// By what the kernel shows which policy it runs.
+    pub evidence: Evidence,
     /// Every profile, hat and child, those that the kernel made in complain mode (`x//null-…`) included.
     pub loaded: BTreeMap<ProfileName, Loaded>,
 }
@@ -88,7 +154,7 @@ pub struct KernelState {
 pub struct Loaded {
     /// The mode as the kernel tells it, which has no word for [`Mode::DefaultAllow`]: that is [`Mode::Unconfined`].
     pub mode: Mode,
-    /// The hash, for the profiles that were asked for; `None` if the kernel does not show it.
+    /// The hash, for the profiles that were asked for; `None` if the kernel has no [`Evidence`] of it.
     pub hash: Option<ShownHash>,
 }
 
@@ -109,6 +175,8 @@ pub struct Process {
     pub pid: u32,
     /// What it executes, less the ` (deleted)` that the kernel adds; `None` for kernel threads.
     pub executable: Option<PathBuf>,
+    /// The script that `executable` interprets, as far as its arguments tell.
+    pub script: Option<PathBuf>,
     /// The systemd unit that it belongs to.
     pub unit: Option<String>,
     /// The profile that it runs under, or all of a stack; none if it is unconfined.
@@ -260,8 +328,10 @@ mod tests {
 
     #[test]
     fn hats_children_and_stacks_count_as_confined() {
-        let under =
-            |profiles: &[ProfileName]| Process { pid: 1, executable: None, unit: None, profiles: profiles.to_vec() };
+        let under = |profiles: &[ProfileName]| {
+            let profiles = profiles.to_vec();
+            Process { pid: 1, executable: None, script: None, unit: None, profiles }
+        };
         let a = [name(None, "a")].into();
         for own in ["a", "a//hat", "a//b//c", "a//null-/bin/sh"] {
             assert!(under(&[name(None, "x"), name(None, own)]).is_confined_by(&a), "{own}");

@@ -19,7 +19,8 @@ use crate::error::Error;
 use crate::host::dir::Dir;
 use crate::host::root::{Identity, Kind, Root, failed, open_at};
 
-const PLACE: &str = "/run/aa-converge";
+/// The directory of what does not outlive a boot, below the root.
+pub const PLACE: &str = "/run/aa-converge";
 const NAME: &str = "lock";
 
 /// How long a waiting run rests between two attempts. Whether it was interrupted has to be asked for again and again

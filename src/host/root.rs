@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::host::dir::{Dir, Listed};
@@ -127,13 +128,19 @@ impl Attributes {
 }
 
 /// Which file, whatever its name: it keeps its identity when it is renamed, and loses it when it is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Identity {
     device: u64,
     inode: u64,
 }
 
 impl Identity {
+    #[cfg(test)]
+    pub(crate) fn new(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
     pub(super) fn of(stat: &FileStat) -> Self {
         #[allow(clippy::useless_conversion, reason = "these are narrower on 32-bit machines")]
         Self { device: stat.st_dev.into(), inode: stat.st_ino.into() }

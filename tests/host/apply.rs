@@ -500,17 +500,6 @@ fn a_profile_may_move_from_file_to_file() {
 }
 
 #[test]
-fn without_a_kernel_to_load_into_the_host_is_left_alone() {
-    let host = Scratch::new();
-    let document = profiles(json!([entry("aa-converge-is-never-written")]));
-    let mut program = host.program(["apply", "--kernel", "require"]);
-    program.stdin(Scratch::input(document.to_string()));
-    let run = crate::scratch::Run::of(&mut program);
-    run.expect(4);
-    assert!(!std::path::Path::new("/etc/apparmor.d/aa-converge-is-never-written").exists());
-}
-
-#[test]
 fn the_example_documents_converge() {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     for example in fs_err::read_dir(examples).unwrap() {

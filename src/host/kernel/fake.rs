@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::*;
-use crate::policy::{self, KernelHash};
+use crate::policy::{self, HashAlgorithm, KernelHash};
 
 #[derive(Clone)]
 pub(crate) struct FakeKernel(Arc<Mutex<State>>);
 
 struct State {
     global_mode: Mode,
-    hash_algorithm: Option<HashAlgorithm>,
+    evidence: Evidence,
+    hash_algorithm: HashAlgorithm,
     keeps_bytes: bool,
     /// A namespace stays when its last profile is removed.
     revisions: BTreeMap<Option<String>, u64>,
@@ -37,7 +38,8 @@ impl FakeKernel {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             global_mode: Mode::Enforce,
-            hash_algorithm: Some(HashAlgorithm::Sha256),
+            evidence: Evidence::Hash,
+            hash_algorithm: HashAlgorithm::Sha256,
             keeps_bytes: true,
             revisions: [(None, 0)].into(),
             loaded: BTreeMap::new(),
@@ -58,9 +60,14 @@ impl FakeKernel {
         self.state().global_mode = mode;
     }
 
-    /// Another algorithm, or no hashes.
-    pub(crate) fn set_hash_algorithm(&self, algorithm: Option<HashAlgorithm>) {
+    /// An older kernel's algorithm.
+    pub(crate) fn set_hash_algorithm(&self, algorithm: HashAlgorithm) {
         self.state().hash_algorithm = algorithm;
+    }
+
+    /// What `apparmor.hash_policy=0` and `apparmor.export_binary=0` do.
+    pub(crate) fn set_evidence(&self, evidence: Evidence) {
+        self.state().evidence = evidence;
     }
 
     /// What `apparmor.export_binary=0` does.
@@ -83,7 +90,7 @@ impl FakeKernel {
     pub(crate) fn start(&self, pid: u32, executable: &str, profile: &ProfileName) {
         let mut state = self.state();
         let profiles = state.loaded.contains_key(profile).then(|| profile.clone()).into_iter().collect();
-        state.processes.push(Process { pid, executable: Some(executable.into()), unit: None, profiles });
+        state.processes.push(Process { pid, executable: Some(executable.into()), script: None, unit: None, profiles });
         state.processes.sort_by_key(|process| process.pid);
     }
 
@@ -124,7 +131,27 @@ impl FakeKernel {
     }
 }
 
+/// The features of a kernel that mediates files and capabilities.
+const FEATURES: &[u8] =
+    b"caps {mask {chown dac_override kill}}\nfile {mask {create read write exec append mmap_exec link lock\n}\n}\n";
+
 impl State {
+    fn moment(&self) -> Moment {
+        let moments = self.revisions.iter().enumerate().map(|(at, (namespace, revision))| {
+            let name = namespace.clone().unwrap_or_else(|| "root".to_owned());
+            (namespace, NamespaceMoment { name, directory: Identity::new(1, at as u64), revision: *revision })
+        });
+        let mut below = BTreeMap::new();
+        let mut current = None;
+        for (namespace, moment) in moments {
+            match namespace {
+                Some(namespace) => drop(below.insert(namespace.clone(), moment)),
+                None => current = Some(moment),
+            }
+        }
+        Moment { boot: "first".to_owned(), current: current.unwrap(), below }
+    }
+
     /// Counts an effect and fails if it is the one that a test chose.
     fn begin_effect(&mut self) -> Result<(), Errno> {
         self.effects += 1;
@@ -178,18 +205,25 @@ impl State {
 }
 
 impl Kernel for FakeKernel {
+    fn features(&self) -> Result<Vec<u8>, Error> {
+        Ok(FEATURES.to_vec())
+    }
+
+    fn moment(&self) -> Result<Moment, Error> {
+        Ok(self.state().moment())
+    }
+
     fn observe(&self, ours: &BTreeSet<ProfileName>) -> Result<KernelState, Error> {
         let state = self.state();
         let shown = |name: &ProfileName, held: &Held| {
-            let hash = state.hash_algorithm.filter(|_| ours.contains(name)).map(|algorithm| held.hash.shown(algorithm));
+            let hash = ours.contains(name) && state.evidence != Evidence::Name;
+            let hash = hash.then(|| held.hash.shown(state.hash_algorithm));
             (name.clone(), Loaded { mode: held.mode, hash })
         };
-        let below = state.revisions.iter().filter_map(|(namespace, revision)| Some((namespace.clone()?, *revision)));
         Ok(KernelState {
+            moment: state.moment(),
             global_mode: state.global_mode,
-            hash_algorithm: state.hash_algorithm,
-            revision: state.revisions[&None],
-            namespace_revisions: below.collect(),
+            evidence: state.evidence,
             loaded: state.loaded.iter().map(|(name, held)| shown(name, held)).collect(),
         })
     }
@@ -252,10 +286,10 @@ mod tests {
         assert!(kernel.modes().is_empty());
         let orphan = set(&[sample("a", Mode::Enforce), sample("b//c", Mode::Enforce)]);
         assert_eq!(errno(kernel.replace(&orphan)), Some(Errno::ENOENT));
-        assert_eq!(kernel.observe(&BTreeSet::new()).unwrap().revision, 0);
+        assert_eq!(kernel.moment().unwrap().current.revision, 0);
         kernel.replace(&set(&[sample("a", Mode::Kill), sample("b", Mode::Complain)])).unwrap();
         assert_eq!(kernel.modes(), [("a".to_owned(), Mode::Kill), ("b".to_owned(), Mode::Complain)].into());
-        assert_eq!(kernel.observe(&BTreeSet::new()).unwrap().revision, 1);
+        assert_eq!(kernel.moment().unwrap().current.revision, 1);
         assert_eq!(kernel.effects(), 3);
     }
 
@@ -325,12 +359,14 @@ mod tests {
         let kernel = FakeKernel::new();
         kernel.load(&[sample("a", Mode::Enforce), sample("foreign", Mode::Enforce)].concat());
         let a = policy::profiles(&sample("a", Mode::Enforce)).unwrap()[0].hash;
-        for algorithm in [Some(HashAlgorithm::Sha1), Some(HashAlgorithm::Sha256), None] {
+        for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
             kernel.set_hash_algorithm(algorithm);
             let state = kernel.observe(&[name("a")].into()).unwrap();
-            assert_eq!(state.loaded[&name("a")].hash, algorithm.map(|algorithm| a.shown(algorithm)));
+            assert_eq!(state.loaded[&name("a")].hash, Some(a.shown(algorithm)));
             assert_eq!(state.loaded[&name("foreign")].hash, None);
         }
+        kernel.set_evidence(Evidence::Name);
+        assert_eq!(kernel.observe(&[name("a")].into()).unwrap().loaded[&name("a")].hash, None);
         kernel.set_global_mode(Mode::Complain);
         assert_eq!(kernel.observe(&BTreeSet::new()).unwrap().global_mode, Mode::Complain);
     }
@@ -340,7 +376,7 @@ mod tests {
         let kernel = FakeKernel::new();
         kernel.load(&sample::blob_in(Some("n"), "a", Mode::Enforce, ""));
         kernel.unload(&ProfileName { namespace: Some("n".to_owned()), name: "a".to_owned() });
-        let state = kernel.observe(&BTreeSet::new()).unwrap();
-        assert_eq!((state.revision, state.namespace_revisions), (0, [("n".to_owned(), 2)].into()));
+        let moment = kernel.moment().unwrap();
+        assert_eq!((moment.current.revision, moment.below["n"].revision), (0, 2));
     }
 }

@@ -1,0 +1,134 @@
+//! Whether policy can be managed from here at all, and if not, what to do about it.
+
+use std::io;
+use std::path::Path;
+
+use super::Evidence;
+use super::securityfs::{Places, read_text};
+use crate::error::Error;
+
+/// What the kernel is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To look at it.
+    Read,
+    /// To load and remove policy.
+    Manage,
+}
+
+/// The capability to load and remove policy (capabilities(7)); its bit in `CapEff` of `/proc/PID/status`.
+const CAP_MAC_ADMIN: u32 = 33;
+/// The inode of the initial pid namespace on every Linux (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+/// The mapping of the initial user namespace (user_namespaces(7)): every number to itself.
+const IDENTITY_MAPPING: [&str; 3] = ["0", "0", "4294967295"];
+
+fn refusal(code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Error {
+    Error::Kernel { code, message: message.into(), remedy: remedy.into() }
+}
+
+/// Refuses where policy cannot be managed, or must not be from here.
+pub(super) fn check(places: &Places, access: Access) -> Result<(), Error> {
+    check_module(places)?;
+    check_privilege(places)?;
+    if access == Access::Read {
+        return Ok(());
+    }
+    check_container(places)?;
+    if parameter(places, "lock_policy")?.as_deref() == Some("Y") {
+        return Err(refusal(
+            "policy_locked",
+            "the kernel's policy is locked (apparmor.lock_policy): nothing can be loaded or removed until the next boot",
+            "reboot: the files that are installed are loaded then; --kernel skip writes files without the kernel",
+        ));
+    }
+    Ok(())
+}
+
+/// A parameter of the module; `None` if this kernel does not have it.
+pub(super) fn parameter(places: &Places, name: &str) -> Result<Option<String>, Error> {
+    let path = places.parameters.join(name);
+    match read_text(&path) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::File { act: "read", path, source }),
+    }
+}
+
+/// By what the kernel shows which policy it runs. A kernel that is too old to say whether it keeps the bytes keeps
+/// them.
+pub(super) fn evidence(places: &Places) -> Result<Evidence, Error> {
+    if parameter(places, "hash_policy")?.as_deref() == Some("Y") {
+        return Ok(Evidence::Hash);
+    }
+    let keeps_bytes = parameter(places, "export_binary")?.is_none_or(|value| value == "Y");
+    Ok(if keeps_bytes { Evidence::RawData } else { Evidence::Name })
+}
+
+fn check_module(places: &Places) -> Result<(), Error> {
+    match parameter(places, "enabled")?.as_deref() {
+        Some("Y") => {}
+        Some(_) => {
+            return Err(refusal(
+                "no_apparmor",
+                "AppArmor is switched off in this kernel",
+                "boot with `apparmor=1 security=apparmor` on the kernel's command line (and `apparmor` in `lsm=` if \
+                 that is there); --kernel skip writes files without the kernel",
+            ));
+        }
+        None => {
+            return Err(refusal(
+                "no_apparmor",
+                format!("there is no AppArmor in this kernel ({} is missing)", places.parameters.display()),
+                "boot a kernel that has it (CONFIG_SECURITY_APPARMOR); in a container, have /sys mounted; --kernel \
+                 skip writes files without the kernel",
+            ));
+        }
+    }
+    if !places.exists(&places.apparmor.join("profiles")) {
+        return Err(refusal(
+            "no_securityfs",
+            format!("AppArmor's files are not below {}", places.apparmor.display()),
+            "mount -t securityfs securityfs /sys/kernel/security",
+        ));
+    }
+    Ok(())
+}
+
+fn check_privilege(places: &Places) -> Result<(), Error> {
+    let path = places.proc.join("self/status");
+    let status = read_text(&path).map_err(|source| Error::File { act: "read", path, source })?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
+    if effective >> CAP_MAC_ADMIN & 1 == 1 {
+        return Ok(());
+    }
+    Err(refusal(
+        "permission",
+        "managing the kernel's policy takes the capability CAP_MAC_ADMIN, which this process does not have",
+        "run it as root (under systemd, with CAP_MAC_ADMIN in CapabilityBoundingSet=)",
+    ))
+}
+
+/// Refuses to manage the host's policy from inside a container: its files are not the host's. A container with a policy
+/// namespace of its own is a host to itself.
+fn check_container(places: &Places) -> Result<(), Error> {
+    let level = read_text(&places.apparmor.join(".ns_level")).unwrap_or_default();
+    if level.trim().parse().is_ok_and(|level: u32| level > 0) {
+        return Ok(());
+    }
+    let mapping = read_text(&places.proc.join("self/uid_map")).unwrap_or_default();
+    let own_users = !mapping.is_empty() && mapping.split_whitespace().ne(IDENTITY_MAPPING);
+    let pids = fs_err::read_link(places.proc.join("self/ns/pid")).unwrap_or_default();
+    let own_pids = pids != Path::new("") && pids != Path::new(INITIAL_PID_NAMESPACE);
+    if own_users || own_pids {
+        return Err(refusal(
+            "container",
+            "this is a container without a policy namespace of its own: what it loads would be the host's policy, made \
+             from the container's files",
+            "run it on the host; or give the container a policy namespace (LXD and Incus do); --kernel skip writes \
+             files without the kernel",
+        ));
+    }
+    Ok(())
+}

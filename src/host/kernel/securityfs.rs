@@ -1,0 +1,441 @@
+//! The running kernel, through its files: `/sys/kernel/security/apparmor` (security/apparmor/apparmorfs.c), the
+//! module's parameters and procfs. Measured on Linux 6.1 and 6.12.
+//!
+//! **Invariant:** what the kernel lists is read by name, never guessed from the name of a directory: those are mangled.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::fstat;
+
+use super::{
+    Access, Act, Cause, Evidence, Kernel, KernelFailure, KernelState, Loaded, Moment, NamespaceMoment, Process,
+    SavedProfile, access, processes,
+};
+use crate::error::Error;
+use crate::host::root::Identity;
+use crate::policy::{self, HashAlgorithm, LoadSet, ShownHash};
+use crate::profile::{Mode, ProfileName};
+
+/// The largest list of loaded profiles, or file of features, that is read, in bytes.
+const MAX_TEXT: u64 = 64 << 20;
+/// The largest set of compiled policy that is read back, in bytes: a whole system's has about 100 MiB.
+const MAX_RAW_DATA: u64 = 1 << 30;
+/// How deep directories of features and namespaces may nest; today's kernels have three levels.
+const MAX_DEPTH: usize = 16;
+
+/// Where the kernel shows itself.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// AppArmor's directory in securityfs.
+    pub(super) apparmor: PathBuf,
+    /// The module's parameters.
+    pub(super) parameters: PathBuf,
+    /// procfs.
+    pub(super) proc: PathBuf,
+}
+
+impl Places {
+    fn running() -> Self {
+        Self {
+            apparmor: "/sys/kernel/security/apparmor".into(),
+            parameters: "/sys/module/apparmor/parameters".into(),
+            proc: "/proc".into(),
+        }
+    }
+
+    pub(super) fn exists(&self, path: &Path) -> bool {
+        fs_err::symlink_metadata(path).is_ok()
+    }
+}
+
+/// The running kernel.
+#[derive(Debug)]
+pub struct Securityfs {
+    places: Places,
+    evidence: Evidence,
+}
+
+impl Securityfs {
+    /// Opens the running kernel's policy.
+    ///
+    /// # Errors
+    /// There is none, it cannot be reached, or it must not be managed from here; each says what to do.
+    pub fn open(access: Access) -> Result<Self, Error> {
+        Self::at(Places::running(), access)
+    }
+
+    fn at(places: Places, access: Access) -> Result<Self, Error> {
+        access::check(&places, access)?;
+        let evidence = access::evidence(&places)?;
+        Ok(Self { places, evidence })
+    }
+
+    /// The directory of a policy namespace: `policy` is a magic link, which the `/` after it has followed.
+    fn namespace(&self, namespace: Option<&str>) -> PathBuf {
+        let mut path = self.places.apparmor.join("policy/");
+        for name in namespace.into_iter().flat_map(|namespace| namespace.split("//")) {
+            path.push("namespaces");
+            path.push(name);
+        }
+        path
+    }
+
+    fn global_mode(&self) -> Result<Mode, Error> {
+        let word = access::parameter(&self.places, "mode")?;
+        let mode = word.as_deref().and_then(mode_from_kernel);
+        mode.ok_or_else(|| Error::Kernel {
+            code: "kernel_read",
+            message: format!(
+                "{} says `{}`, which this version of aa-converge does not know",
+                self.places.parameters.join("mode").display(),
+                word.unwrap_or_default()
+            ),
+            remedy: "install a newer aa-converge".to_owned(),
+        })
+    }
+
+    fn namespaces_below(
+        &self,
+        directory: &Path,
+        above: &str,
+        depth: usize,
+        found: &mut BTreeMap<String, NamespaceMoment>,
+    ) -> Result<(), Error> {
+        for name in names_in(&directory.join("namespaces"))?.into_iter().filter(|_| depth < MAX_DEPTH) {
+            let path = directory.join("namespaces").join(&name);
+            let full = if above.is_empty() { name.clone() } else { format!("{above}//{name}") };
+            // A namespace that is removed meanwhile has moved its parent's revision.
+            if let Some(moment) = namespace_moment(&path, name)? {
+                self.namespaces_below(&path, &full, depth + 1, found)?;
+                found.insert(full, moment);
+            }
+        }
+        Ok(())
+    }
+
+    /// The hash of the profile whose directory this is; `None` if the kernel has no evidence of it, or it is gone.
+    fn hash(&self, name: &ProfileName, directory: &Path, raw: &mut RawData) -> Result<Option<ShownHash>, Error> {
+        match self.evidence {
+            Evidence::Hash => {
+                for file in ["sha256", "sha1"] {
+                    if let Some(digits) = read_if_there(&directory.join(file))? {
+                        return Ok(ShownHash::from_hex(digits.trim_end()));
+                    }
+                }
+                Ok(None)
+            }
+            Evidence::RawData => {
+                let hash = raw.profile(name, directory)?.map(|(hash, _)| hash.shown(HashAlgorithm::Sha256));
+                Ok(hash)
+            }
+            Evidence::Name => Ok(None),
+        }
+    }
+
+    /// The directories of those of `names` that are loaded.
+    fn directories(&self, names: &BTreeSet<ProfileName>) -> Result<BTreeMap<ProfileName, PathBuf>, Error> {
+        let mut listings: HashMap<PathBuf, HashMap<Vec<u8>, Vec<PathBuf>>> = HashMap::new();
+        let mut found = BTreeMap::new();
+        for name in names {
+            let mut directory = Some(self.namespace(name.namespace.as_deref()));
+            for component in name.name.split("//") {
+                let Some(parent) = directory else { break };
+                let listing = match listings.entry(parent.join("profiles")) {
+                    std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(new) => {
+                        let mut listing: HashMap<Vec<u8>, Vec<PathBuf>> = HashMap::new();
+                        for entry in names_in(new.key())? {
+                            let stem = entry.rsplit_once('.').map_or(entry.as_str(), |(stem, _)| stem);
+                            listing.entry(mangled(stem)).or_default().push(new.key().join(&entry));
+                        }
+                        new.insert(listing)
+                    }
+                };
+                let candidates = listing.get(&mangled(component)).into_iter().flatten();
+                directory = None;
+                for candidate in candidates {
+                    if read_if_there(&candidate.join("name"))?
+                        .is_some_and(|it| it.strip_suffix('\n') == Some(component))
+                    {
+                        directory = Some(candidate.clone());
+                        break;
+                    }
+                }
+            }
+            if let Some(directory) = directory {
+                found.insert(name.clone(), directory);
+            }
+        }
+        Ok(found)
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Cause> {
+        let refused = |error: io::Error| Cause::Refused(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+        let mut file = fs_err::OpenOptions::new().write(true).open(self.places.apparmor.join(file)).map_err(refused)?;
+        // Only one whole write counts: the kernel reads a set from offset 0 to the end of the write
+        // (`aa_simple_write_to_buffer`), so what was interrupted before it began is begun again, and nothing else.
+        let written = loop {
+            match file.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => break done.map_err(refused)?,
+            }
+        };
+        if written == bytes.len() { Ok(()) } else { Err(Cause::Short { written, length: bytes.len() }) }
+    }
+}
+
+impl Kernel for Securityfs {
+    fn features(&self) -> Result<Vec<u8>, Error> {
+        let mut text = Vec::new();
+        write_features(&self.places.apparmor.join("features"), 0, &mut text)?;
+        Ok(text)
+    }
+
+    fn moment(&self) -> Result<Moment, Error> {
+        let path = self.places.proc.join("sys/kernel/random/boot_id");
+        let boot = read_text(&path).map_err(cannot_read(&path))?.trim_end().to_owned();
+        let path = self.places.apparmor.join(".ns_name");
+        let name = read_if_there(&path)?.unwrap_or_default().trim_end().to_owned();
+        let directory = self.namespace(None);
+        let current = namespace_moment(&directory, name)?
+            .ok_or_else(|| cannot_read(&directory)(io::ErrorKind::NotFound.into()))?;
+        let mut below = BTreeMap::new();
+        self.namespaces_below(&directory, "", 0, &mut below)?;
+        Ok(Moment { boot, current, below })
+    }
+
+    fn observe(&self, ours: &BTreeSet<ProfileName>) -> Result<KernelState, Error> {
+        let moment = self.moment()?;
+        let path = self.places.apparmor.join("profiles");
+        let list = read_bytes(&path, MAX_TEXT).map_err(cannot_read(&path))?;
+        let mut loaded: BTreeMap<ProfileName, Loaded> = loaded_profiles(&list);
+        let here: BTreeSet<ProfileName> = ours.iter().filter(|name| loaded.contains_key(*name)).cloned().collect();
+        let mut raw = RawData::default();
+        for (name, directory) in self.directories(&here)? {
+            let hash = self.hash(&name, &directory, &mut raw)?;
+            if let Some(loaded) = loaded.get_mut(&name) {
+                loaded.hash = hash;
+            }
+        }
+        Ok(KernelState { moment, global_mode: self.global_mode()?, evidence: self.evidence, loaded })
+    }
+
+    fn saved(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<SavedProfile>, Error> {
+        let mut raw = RawData::default();
+        let mut saved = Vec::new();
+        for (name, directory) in self.directories(names)? {
+            let profile = raw.profile(&name, &directory)?;
+            // Bytes that are not what the kernel runs, because somebody replaces it just now, are not kept.
+            let shown = self.hash(&name, &directory, &mut RawData::default())?;
+            let blob = profile.filter(|(hash, _)| shown.is_none_or(|shown| shown.is_of(hash))).map(|(_, blob)| blob);
+            saved.push(SavedProfile { name, blob });
+        }
+        Ok(saved)
+    }
+
+    fn replace(&mut self, set: &LoadSet) -> Result<(), KernelFailure> {
+        self.write(".replace", set.bytes()).map_err(|cause| KernelFailure { act: Act::replace(set), cause })
+    }
+
+    fn remove(&mut self, name: &ProfileName) -> Result<(), KernelFailure> {
+        self.write(".remove", name.to_string().as_bytes())
+            .map_err(|cause| KernelFailure { act: Act::Remove(name.clone()), cause })
+    }
+
+    fn processes(&self) -> Result<Vec<Process>, Error> {
+        processes::list(&self.places.proc)
+    }
+
+    fn confined(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<Process>, Error> {
+        processes::confined(&self.places.proc, names)
+    }
+}
+
+/// Compiled policy as it was written to the kernel. All profiles of a set share one file.
+#[derive(Default)]
+struct RawData(HashMap<PathBuf, Option<Set>>);
+
+struct Set {
+    bytes: Vec<u8>,
+    profiles: HashMap<ProfileName, policy::CompiledProfile>,
+}
+
+impl RawData {
+    /// The hash and the bytes of one profile, cut out of the set that it came in; `None` if the kernel does not keep
+    /// them, or they are not in a format that is known.
+    fn profile(
+        &mut self,
+        name: &ProfileName,
+        directory: &Path,
+    ) -> Result<Option<(policy::KernelHash, Vec<u8>)>, Error> {
+        let link = directory.join("raw_data");
+        let target = match fs_err::read_link(&link) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(cannot_read(&link)(source)),
+        };
+        // Links are relative; how far they climb depends on how deep the profile is nested, the rest does not.
+        let key =
+            (name.namespace.clone(), target.components().filter(|it| it.as_os_str() != "..").collect::<PathBuf>());
+        let key = PathBuf::from(key.0.unwrap_or_default()).join(key.1);
+        let set = match self.0.entry(key) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => new.insert(Set::read(&link, name)?),
+        };
+        Ok(set.as_ref().and_then(|set| {
+            let profile = set.profiles.get(name)?;
+            Some((profile.hash, profile.cut(&set.bytes)?))
+        }))
+    }
+}
+
+impl Set {
+    fn read(path: &Path, one: &ProfileName) -> Result<Option<Self>, Error> {
+        let bytes = match read_bytes(path, MAX_RAW_DATA) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(cannot_read(path)(source)),
+        };
+        let Ok(profiles) = policy::profiles(&bytes) else { return Ok(None) };
+        // What was written through a namespace's own `.replace` need not name it.
+        let profiles = profiles.into_iter().map(|mut profile| {
+            profile.name.namespace.clone_from(&one.namespace);
+            (profile.name.clone(), profile)
+        });
+        Ok(Some(Self { profiles: profiles.collect(), bytes }))
+    }
+}
+
+/// Reads `name (mode)` lines. One whose name is not UTF-8 cannot be ours and is left out.
+fn loaded_profiles(list: &[u8]) -> BTreeMap<ProfileName, Loaded> {
+    let lines = list.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let profiles = lines.filter_map(|line| {
+        let (name, mode) = line.strip_suffix(')')?.rsplit_once(" (")?;
+        Some((ProfileName::parse(name)?, Loaded { mode: mode_from_kernel(mode)?, hash: None }))
+    });
+    profiles.collect()
+}
+
+/// The kernel's words for modes (security/apparmor/policy.c, `aa_profile_mode_names`): it calls prompt `user`.
+pub(super) fn mode_from_kernel(word: &str) -> Option<Mode> {
+    match word {
+        "enforce" => Some(Mode::Enforce),
+        "complain" => Some(Mode::Complain),
+        "kill" => Some(Mode::Kill),
+        "unconfined" => Some(Mode::Unconfined),
+        "user" | "prompt" => Some(Mode::Prompt),
+        _ => None,
+    }
+}
+
+/// What a name is compared by with the names of directories, which the kernel makes of it (apparmorfs.c,
+/// `mangle_name`). Bytes beyond ASCII are left out, because it takes some for letters and some not.
+fn mangled(name: &str) -> Vec<u8> {
+    let bytes = name.trim_start_matches(['/', '.']).bytes();
+    let mangled = bytes.filter_map(|byte| match byte {
+        b'/' => Some(b'.'),
+        b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r' => Some(b'_'),
+        byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => Some(byte),
+        _ => None,
+    });
+    mangled.collect()
+}
+
+/// Writes a directory of features: `name {` … `}` for each entry, in order of names, like libapparmor's
+/// `features_dir_cb` (features.c).
+fn write_features(directory: &Path, depth: usize, text: &mut Vec<u8>) -> Result<(), Error> {
+    for name in names_in(directory)?.into_iter().filter(|name| !name.starts_with('.') && depth < MAX_DEPTH) {
+        let path = directory.join(&name);
+        text.extend([name.as_bytes(), b" {"].concat());
+        match read_bytes(&path, MAX_TEXT) {
+            Ok(bytes) => text.extend(bytes),
+            Err(error) if error.raw_os_error() == Some(Errno::EISDIR as i32) => {
+                write_features(&path, depth + 1, text)?;
+            }
+            Err(source) => return Err(cannot_read(&path)(source)),
+        }
+        text.extend(b"}\n");
+    }
+    Ok(())
+}
+
+/// The state of one namespace; `None` if it is gone.
+fn namespace_moment(directory: &Path, name: String) -> Result<Option<NamespaceMoment>, Error> {
+    let opened = match open(directory) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(cannot_read(directory)(source)),
+    };
+    let stat = fstat(opened.as_fd()).map_err(|errno| cannot_read(directory)(errno.into()))?;
+    let Some(revision) = revision(&directory.join("revision"))? else { return Ok(None) };
+    Ok(Some(NamespaceMoment { name, directory: Identity::of(&stat), revision }))
+}
+
+/// Reads a revision: by one read, because the next would wait for a change; while it is 0 even the first would, and
+/// says EAGAIN instead when asked not to wait (apparmorfs.c, `ns_revision_read`).
+fn revision(path: &Path) -> Result<Option<u64>, Error> {
+    let mut digits = [0; 32];
+    let read = open(path).and_then(|mut file| file.read(&mut digits));
+    let length = match read {
+        Ok(length) => length,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(0)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(cannot_read(path)(source)),
+    };
+    let number = std::str::from_utf8(&digits[..length]).ok().and_then(|text| text.trim_end().parse().ok());
+    number.map(Some).ok_or_else(|| cannot_read(path)(io::Error::other("it is not a number")))
+}
+
+/// The names in a directory in byte order, those that are not UTF-8 left out; none if it is not there.
+pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs_err::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::File { act: "list", path: directory.to_owned(), source }),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| Error::File { act: "list", path: directory.to_owned(), source })?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
+    match read_text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(cannot_read(path)(source)),
+    }
+}
+
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    read_bytes(path, MAX_TEXT).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+pub(super) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open(path)?.take(limit + 1).read_to_end(&mut bytes)? as u64;
+    if read > limit {
+        return Err(io::Error::other(format!("it has more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let file = fs_err::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    Ok(file.into_file())
+}
+
+fn cannot_read(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::File { act: "read", path, source }
+}
