@@ -16,6 +16,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::acceptance::Acceptance;
 use crate::problem::Problem;
 use crate::profile::{Digest, FileName, Mode, ModeScope, Owner, PolicyPath};
 use crate::tree::Text;
@@ -41,6 +42,8 @@ pub const MAX_DOCUMENT: usize = 64 << 20;
 pub const MAX_TEXT: usize = 4 << 20;
 /// How many entries `files` and `profiles` may have each.
 pub const MAX_ENTRIES: usize = 100_000;
+/// How many entries an `accept` may have.
+pub const MAX_ACCEPTANCES: usize = 100;
 
 /// Reads a document.
 ///
@@ -63,6 +66,8 @@ pub struct Desired {
     pub prune: Prune,
     /// What to do when profiles of such files confine running processes.
     pub on_confined: OnConfined,
+    /// Objections about the host as a whole that the document accepts; none twice.
+    pub accept: Vec<Acceptance>,
     /// Includes, in the document's order; no two at one place, none below another or below a profile's file.
     pub files: Vec<DesiredFile>,
     /// Profiles' files, in the document's order; no two of one name.

@@ -10,11 +10,13 @@
 //! Everything that can be refused is refused before the first effect; after it, nothing is an error, everything is a
 //! report.
 //!
-//! Pure, without file system, process, environment or clock: [`profile`], [`problem`], [`syntax`], [`tree`],
-//! [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`plan`], [`report`], [`render`]. With effects: [`host`],
+//! Pure, without file system, process, environment or clock: [`profile`], [`problem`], [`acceptance`], [`syntax`],
+//! [`tree`], [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`plan`], [`report`], [`render`]. With
+//! effects: [`host`],
 //! [`observe`] (reads), [`apply`] (writes), [`run`] (puts them in order).
 #![forbid(unsafe_code)]
 
+pub mod acceptance;
 pub mod apply;
 pub mod cli;
 pub mod document;

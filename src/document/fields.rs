@@ -156,7 +156,7 @@ impl<'n, 'a> Node<'n, 'a> {
     }
 
     /// One of the words of `T`.
-    fn word<T: Word>(self) -> Result<T, Refused> {
+    pub(super) fn word<T: Word>(self) -> Result<T, Refused> {
         let (text, mut site) = self.text()?;
         if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(*value);

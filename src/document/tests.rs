@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::fields::Word as _;
 use super::*;
+use crate::acceptance::Objection;
 use crate::problem::ProblemCode::{self, *};
 
 /// The problems of a document as pairs of pointer and code.
@@ -412,4 +414,36 @@ proptest! {
             prop_assert!(is_told, "{entry} {code:?} in {told:?}");
         }
     }
+}
+
+#[test]
+fn what_is_accepted_has_a_known_code_once_and_a_reason() {
+    let with = |accept: &str| format!(r#"{{"version":1,"owner":"o","accept":{accept}}}"#);
+    let desired = parse(with(r#"[{"code":"kernel-global-mode","reason":"a laboratory"}]"#).as_bytes()).unwrap();
+    let [acceptance] = &desired.accept[..] else { panic!("one acceptance") };
+    assert_eq!((acceptance.objection, acceptance.reason.as_str()), (Objection::KernelGlobalMode, "a laboratory"));
+    assert_refused(
+        &with(
+            r#"[{"code":"kernel-global-mode","reason":""},{"code":"kernel-global-mode","reason":"again"},
+                {"code":"kernel_global_mode","reason":"two\nlines"},{"reason":"what?"},{"code":"kernel-global-mode"}]"#,
+        ),
+        &[
+            ("/accept/0/reason", BadValue),
+            ("/accept/1/code", Conflict),
+            ("/accept/2/code", BadValue),
+            ("/accept/2/reason", BadValue),
+            ("/accept/3", Missing),
+            ("/accept/4", Missing),
+            ("/accept/4/code", Conflict),
+        ],
+    );
+}
+
+#[test]
+fn an_objection_has_one_code_everywhere() {
+    for objection in Objection::ALL {
+        assert_eq!(json!(objection), json!(objection.code()));
+        assert!(Objection::WORDS.contains(&(objection.code(), objection)), "{objection:?}");
+    }
+    assert_eq!(Objection::WORDS.len(), Objection::ALL.len());
 }

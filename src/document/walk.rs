@@ -3,15 +3,17 @@
 //! **Invariant:** the rules here are those that the schema of [`super::wire`] states, and the few that a schema
 //! cannot: duplicate keys and files, and sizes in bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::content::{self, CONTENT};
 use super::fields::{Fields, Node, Problems, Refused, Word};
 use super::tree::Value;
 use super::wire::State;
 use super::{
-    Desired, DesiredFile, DesiredProfile, IfMissing, MAX_ENTRIES, OnConfined, ProfileWant, Prune, VERSION, WantedMode,
+    Desired, DesiredFile, DesiredProfile, IfMissing, MAX_ACCEPTANCES, MAX_ENTRIES, OnConfined, ProfileWant, Prune,
+    VERSION, WantedMode,
 };
+use crate::acceptance::{Acceptance, Objection, Reason};
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{FileName, Mode, ModeScope, Owner, PolicyPath};
 
@@ -34,6 +36,7 @@ fn document(node: Node<'_, '_>) -> Result<Desired, Refused> {
         let defaults = fields.optional("defaults", defaults);
         // Where the defaults are refused, so is the document: entries are then read for their problems alone.
         let assumed = defaults.ok().flatten().unwrap_or_default();
+        let accept = fields.optional("accept", acceptances);
         let mut places = Places::default();
         let files = fields.optional("files", |node| node.each(MAX_ENTRIES, |node| file(node, &mut places)));
         let profiles =
@@ -52,6 +55,7 @@ fn document(node: Node<'_, '_>) -> Result<Desired, Refused> {
             supersedes: supersedes?.unwrap_or_default(),
             prune: if prune?.unwrap_or(false) { Prune::Unlisted } else { Prune::Keep },
             on_confined: assumed.on_confined,
+            accept: accept?.unwrap_or_default(),
             files: files?.unwrap_or_default(),
             profiles: profiles?.unwrap_or_default(),
         })
@@ -75,6 +79,23 @@ fn owner_name(node: Node<'_, '_>) -> Result<Owner, Refused> {
 
 fn is_empty<T>(list: &Result<Option<Vec<T>>, Refused>) -> bool {
     matches!(list, Ok(list) if list.as_ref().is_none_or(Vec::is_empty))
+}
+
+fn acceptances(node: Node<'_, '_>) -> Result<Vec<Acceptance>, Refused> {
+    let mut accepted = HashSet::new();
+    node.each(MAX_ACCEPTANCES, |node| {
+        node.object(|entry| {
+            let objection = entry.required("code", |node| node.word()).and_then(|objection: Objection| {
+                if accepted.insert(objection) {
+                    return Ok(objection);
+                }
+                let message = format!("`{}` is accepted already", objection.code());
+                Err(entry.refuse("code", ProblemCode::Conflict, message, "every code once"))
+            });
+            let reason = entry.required("reason", |node| node.checked("a reason", |reason| Reason::new(reason)));
+            Ok(Acceptance { objection: objection?, reason: reason? })
+        })
+    })
 }
 
 /// What entries are taken to say where they say nothing.
@@ -158,6 +179,10 @@ fn profile(node: Node<'_, '_>, defaults: Defaults, places: &mut Places) -> Resul
 fn exclude_with_absent(more: &[&str], entry: &mut Fields<'_, '_>) {
     let names = [&CONTENT[..], &["sha256"], more].concat();
     entry.exclude(&names, "`\"state\": \"absent\"`", "an absent file has neither text nor mode");
+}
+
+impl Word for Objection {
+    const WORDS: &'static [(&'static str, Self)] = &[(Self::KernelGlobalMode.code(), Self::KernelGlobalMode)];
 }
 
 impl Word for State {

@@ -11,7 +11,8 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{IfMissing, MAX_ENTRIES, MAX_TEXT, OnConfined, VERSION};
+use super::{IfMissing, MAX_ACCEPTANCES, MAX_ENTRIES, MAX_TEXT, OnConfined, VERSION};
+use crate::acceptance::{Objection, Reason};
 use crate::profile::{DIRECTORIES, Digest, FileName, ModeScope, Owner, PolicyPath};
 
 /// The AppArmor policy that a host should have, as `aa-converge apply` reads it.
@@ -45,6 +46,10 @@ pub struct Document {
     /// What entries are taken to say where they say nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// What the document insists on although this program objects to it, on the host as a whole; each code once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxItems" = MAX_ACCEPTANCES))]
+    pub accept: Option<Vec<Acceptance>>,
     /// Files that profiles include: tunables, abstractions, additions in `local/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxItems" = MAX_ENTRIES))]
@@ -53,6 +58,17 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxItems" = MAX_ENTRIES))]
     pub profiles: Option<Vec<Profile>>,
+}
+
+/// Something that this program objects to, and that the document accepts. The report's warnings name it on every run.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acceptance {
+    /// What is accepted.
+    pub code: Objection,
+    /// Why, in one line, for whoever reads the document or the report.
+    #[schemars(schema_with = "reason_schema")]
+    pub reason: Reason,
 }
 
 /// What entries are taken to say where they say nothing.
@@ -249,6 +265,15 @@ fn path_schema(_: &mut SchemaGenerator) -> Schema {
         "pattern": r"^[^./\x00-\x1f\x7f-\x9f][^/\x00-\x1f\x7f-\x9f]*(/[^./\x00-\x1f\x7f-\x9f][^/\x00-\x1f\x7f-\x9f]*)+$",
         "not": { "pattern": format!("^((disable|force-complain)/|cache)|{SKIPPED}") },
         "examples": ["local/usr.sbin.nginx", "tunables/home.d/site"]
+    })
+}
+
+fn reason_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": Reason::MAX,
+        "pattern": r"^[^ \x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        "examples": ["the laboratory's kernels run in complain mode"]
     })
 }
 
