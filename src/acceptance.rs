@@ -15,17 +15,21 @@ pub enum Objection {
     /// The kernel's global mode (`/sys/module/apparmor/parameters/mode`) is not `enforce`: it overrides the mode of
     /// every profile, while the kernel goes on showing each profile's own.
     KernelGlobalMode,
+    /// The kernel shows neither hashes of profiles nor the bytes that were loaded (`apparmor.hash_policy=0` and
+    /// `apparmor.export_binary=0`): what it runs is told by names and modes alone.
+    KernelWithoutEvidence,
 }
 
 impl Objection {
     /// Every objection.
-    pub const ALL: [Self; 1] = [Self::KernelGlobalMode];
+    pub const ALL: [Self; 2] = [Self::KernelGlobalMode, Self::KernelWithoutEvidence];
 
     /// The stable word by which a document accepts it.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
             Self::KernelGlobalMode => "kernel-global-mode",
+            Self::KernelWithoutEvidence => "kernel-without-evidence",
         }
     }
 }

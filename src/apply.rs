@@ -43,7 +43,10 @@ pub fn check(plan: Plan, host: &Host, progress: &Progress<'_>) -> Result<Draft, 
     let mut compiled = compile::compile(plan, host, compile::SpoolIn::Temporary, progress, || Ok(()))?.0;
     compiled.plan.draft.check = true;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
-    Ok(compiled.plan.draft)
+    match prepare::kernel_work(&compiled, host) {
+        Ok(_) => Ok(compiled.plan.draft),
+        Err(error) => Err(refused(error, compiled.plan.draft)),
+    }
 }
 
 /// Compiles a plan, checks the result, and writes everything that the commit needs to places that nobody reads.

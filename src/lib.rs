@@ -12,8 +12,7 @@
 //!
 //! Pure, without file system, process, environment or clock: [`profile`], [`problem`], [`acceptance`], [`syntax`],
 //! [`tree`], [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`plan`], [`report`], [`render`]. With
-//! effects: [`host`],
-//! [`observe`] (reads), [`apply`] (writes), [`run`] (puts them in order).
+//! effects: [`host`], [`observe`] (reads), [`apply`] (writes), [`run`] (puts them in order).
 #![forbid(unsafe_code)]
 
 pub mod acceptance;

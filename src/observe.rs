@@ -97,7 +97,10 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     let sources = reader.sources(desired)?;
     let originals = reader.originals(desired, &ledger)?;
     reader.references(desired, &sources, &originals)?;
-    let kernel = host.kernel.as_deref().map(|kernel| observe_kernel(host, kernel, &ledger)).transpose()?;
+    let (kernel, sighting) = match host.kernel.as_deref() {
+        Some(kernel) => observe_kernel(host, kernel, &ledger).map(|(state, sighting)| (Some(state), sighting))?,
+        None => (None, None),
+    };
     Ok(Observed {
         tree: reader.tree,
         policy_dir: PathBuf::from(POLICY_DIR),
@@ -113,11 +116,12 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         conf_files: conf.files,
         attributes: Attributes::ours(0o644),
         kernel,
+        sighting,
     })
 }
 
-/// What the kernel runs. Where it is in the state that the last run saw, no profile of ours is looked at again.
-fn observe_kernel(host: &Host, kernel: &dyn Kernel, ledger: &Ledger) -> Result<KernelState, Error> {
+/// What the kernel runs. Where it is in the state that an earlier run saw, no profile of ours is looked at again.
+fn observe_kernel(host: &Host, kernel: &dyn Kernel, ledger: &Ledger) -> Result<(KernelState, Option<Sighting>), Error> {
     let recorded = ledger.compiled.values().flat_map(|record| &record.profiles);
     let ours: BTreeSet<ProfileName> = recorded.map(|profile| profile.name.clone()).collect();
     if let Some(seen) = read_sighting(host)? {
@@ -125,11 +129,11 @@ fn observe_kernel(host: &Host, kernel: &dyn Kernel, ledger: &Ledger) -> Result<K
             let mut state = kernel.observe(&seen.unseen(&ours))?;
             if state.moment == seen.moment {
                 seen.complete(&mut state);
-                return Ok(state);
+                return Ok((state, Some(seen)));
             }
         }
     }
-    kernel.observe(&ours)
+    Ok((kernel.observe(&ours)?, None))
 }
 
 /// Reads what the last run saw in the kernel; `None` if there is nothing that can be used.

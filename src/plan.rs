@@ -14,12 +14,16 @@ use crate::ledger::{Attributes, Held, Ledger, Stands, Toolchain};
 use crate::problem::Problem;
 use crate::profile::{FileName, Mode, PolicyPath, ProfileName};
 use crate::report::{Diff, Diffs, Draft, KernelReport};
+use crate::sighting::Sighting;
 use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
 
 mod conflict;
 mod freshness;
 mod goal;
+mod objections;
 mod profiles;
+
+pub use objections::object;
 
 /// Everything that a plan is made from; read once.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub struct Observed {
     pub attributes: Attributes,
     /// What the kernel runs, when it is managed.
     pub kernel: Option<KernelState>,
+    /// What an earlier run saw in the kernel at this very moment.
+    pub sighting: Option<Sighting>,
 }
 
 /// What stands at a place in the policy directory, links not followed.
@@ -342,7 +348,7 @@ impl Observed {
         self.standing(&PolicyPath::disable_link(file)).is_effective()
     }
 
-    fn is_forced_to_complain(&self, file: &FileName) -> bool {
+    pub(crate) fn is_forced_to_complain(&self, file: &FileName) -> bool {
         self.parser_conf.forces_complain || self.standing(&PolicyPath::force_complain_link(file)).is_effective()
     }
 }

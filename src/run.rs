@@ -82,7 +82,9 @@ pub fn check(json: &[u8], host: &Host, options: Options, progress: &Progress<'_>
 fn observe_and_plan(desired: Desired, host: &Host, assumed: &Assumed, diffs: Diffs) -> Result<Plan, Error> {
     let started = Instant::now();
     let observed = observe::observe(host, &desired, assumed)?;
+    let accepted = plan::object(&desired.accept, &observed)?;
     let mut plan = plan::plan(desired, observed, diffs).map_err(Error::Document)?;
+    plan.draft.warnings.extend(accepted);
     plan.draft.elapsed.observe = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(plan)
 }

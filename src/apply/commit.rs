@@ -1,23 +1,28 @@
 //! The transaction: journal, files, kernel, proof, cache, ledger; or everything undone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use nix::errno::Errno;
+
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
-use super::prepare::{Prepared, refuse_confined};
+use super::prepare::{Prepared, Removal, refuse_confined};
 use super::state::{drop_journal, forget_adopted, write_journal};
 use super::{applied, elapsed_ms, undo};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::Dir;
-use crate::host::kernel::KernelFailure;
+use crate::host::kernel::{Cause, Evidence, Kernel, KernelFailure, KernelState, Moment};
 use crate::host::replace::Temporary;
 use crate::ledger::Attributes;
-use crate::observe::{LEDGER, POLICY_DIR, STATE_DIR, standing_of};
+use crate::observe::{LEDGER, POLICY_DIR, SIGHTING, STATE_DIR, standing_of};
 use crate::plan::{Effect, EntryOf, Standing, mode_as_compiled};
+use crate::policy::LoadSet;
 use crate::profile::PolicyPath;
-use crate::report::{EntryError, Listing, Outcome, Report, Rollback, RollbackState, RunError};
+use crate::report::{Draft, EntryError, Listing, Outcome, Report, Rollback, RollbackState, RunError};
+use crate::sighting::Sighting;
 
 /// The largest file that is compared with what was observed, in bytes.
 const MAX_COMPARED: u64 = 16 << 20;
@@ -41,6 +46,8 @@ impl Prepared {
         draft.elapsed.commit = elapsed_ms(started);
         let failure = match result {
             Ok(()) => {
+                let remembered = self.remember_kernel();
+                draft.warnings.extend(remembered.err().map(|error| format!("done, but {error}")));
                 applied(&mut draft, recovered);
                 return draft.finish(listing);
             }
@@ -126,49 +133,90 @@ impl Prepared {
     }
 
     fn change_kernel(&mut self) -> Result<(), Failure> {
-        let draft = &mut self.compiled.plan.draft;
-        if self.host.host.kernel.is_none() {
-            return Ok(());
-        }
         refuse_confined(&self.host.host, &self.removals)?;
         let Some(kernel) = self.host.host.kernel.as_deref_mut() else { return Ok(()) };
-        draft.kernel.atomic = self.sets.len() <= 1;
-        for set in &self.sets {
-            kernel.replace(set).map_err(refused_by_kernel)?;
-            draft.kernel.writes += 1;
+        let Some(observed) = &mut self.compiled.plan.observed.kernel else { return Ok(()) };
+        if self.sets.is_empty() && self.removals.is_empty() {
+            return Ok(());
         }
+        let draft = &mut self.compiled.plan.draft;
+        let mut moment = observed.moment.clone();
+        for set in &self.sets {
+            load(kernel, set, &mut moment, &mut draft.kernel.writes)?;
+        }
+        draft.kernel.atomic = draft.kernel.writes <= 1;
         for removal in &self.removals {
             kernel.remove(&removal.name).map_err(refused_by_kernel)?;
+            moment.advance(removal.name.namespace.as_deref());
             draft.kernel.writes += 1;
         }
         let loaded = self.sets.iter().flat_map(|set| set.profiles().iter().map(|profile| profile.name.clone()));
         let state = kernel.observe(&loaded.collect())?;
         draft.kernel.revision = Some(state.moment.current.revision);
         draft.kernel.global_mode = Some(state.global_mode.to_string());
-        for profile in self.sets.iter().flat_map(|set| set.profiles().iter()) {
-            let loaded = state.loaded.get(&profile.name);
-            let right = loaded.is_some_and(|loaded| {
-                loaded.mode == mode_as_compiled(profile.mode)
-                    && loaded.hash.as_ref().is_none_or(|hash| hash.is_of(&profile.hash))
-            });
-            if !right {
-                return Err(
-                    not_proved(&format!("the kernel does not run `{}` as it was compiled", profile.name)).into()
-                );
+        prove(&self.sets, &self.removals, &state, draft)?;
+        // Whoever loaded something meanwhile may have replaced what was looked at before.
+        self.sighted = (state.moment == moment).then(|| {
+            let mut now = state;
+            for (name, loaded) in &mut now.loaded {
+                loaded.hash = loaded.hash.or_else(|| observed.loaded.get(name).and_then(|before| before.hash));
             }
-            for entry in draft.profiles.values_mut() {
-                for listed in entry.loaded.iter_mut().filter(|listed| listed.name == profile.name.to_string()) {
-                    listed.verified = true;
-                    listed.hash.after = loaded.and_then(|loaded| loaded.hash.as_ref()).map(ToString::to_string);
-                }
-            }
-        }
-        for removal in &self.removals {
-            if state.loaded.contains_key(&removal.name) {
-                return Err(not_proved(&format!("the kernel still runs `{}`", removal.name)).into());
-            }
-        }
+            Sighting::of(&now)
+        });
         Ok(())
+    }
+
+    /// Keeps what was seen in the kernel, so that the next run need not look again.
+    fn remember_kernel(&self) -> Result<(), Error> {
+        let Some(sighting) = &self.sighted else { return Ok(()) };
+        if self.compiled.plan.observed.sighting.as_ref() == Some(sighting) {
+            return Ok(());
+        }
+        let directory = self.host.lock.dir();
+        directory.write_temporary(&sighting.to_bytes(), Attributes::ours(0o600))?.rename_to(SIGHTING)
+    }
+}
+
+/// Loads a set in one write; where the kernel has not the memory for that, in halves.
+fn load(kernel: &mut dyn Kernel, set: &LoadSet, moment: &mut Moment, writes: &mut u32) -> Result<(), Error> {
+    match kernel.replace(set) {
+        Ok(()) => {
+            moment.advance(set.namespace());
+            *writes += 1;
+            Ok(())
+        }
+        Err(failure) => match set.halves().filter(|_| failure.cause == Cause::Refused(Errno::ENOMEM)) {
+            Some(halves) => halves.iter().try_for_each(|half| load(kernel, half, moment, writes)),
+            None => Err(refused_by_kernel(failure)),
+        },
+    }
+}
+
+/// Checks that the kernel runs every profile as it was compiled, and none that was removed.
+fn prove(sets: &[LoadSet], removals: &[Removal], state: &KernelState, draft: &mut Draft) -> Result<(), Error> {
+    let mut proved = BTreeMap::new();
+    for profile in sets.iter().flat_map(|set| set.profiles().iter()) {
+        let loaded = state.loaded.get(&profile.name);
+        let hash = loaded.and_then(|loaded| loaded.hash);
+        let is_right = loaded.is_some_and(|loaded| loaded.mode == mode_as_compiled(profile.mode))
+            && hash.map_or(state.evidence == Evidence::Name, |hash| hash.is_of(&profile.hash));
+        if !is_right {
+            return Err(not_proved(&format!("the kernel does not run `{}` as it was compiled", profile.name)));
+        }
+        let is_effective = state.effective_mode(profile.mode) == profile.mode;
+        proved.insert(profile.name.to_string(), (is_effective, hash));
+    }
+    for entry in draft.profiles.values_mut() {
+        for listed in &mut entry.loaded {
+            if let Some((is_effective, hash)) = proved.get(&listed.name) {
+                listed.verified = *is_effective;
+                listed.hash.after = hash.map(|hash| hash.to_string());
+            }
+        }
+    }
+    match removals.iter().find(|removal| state.loaded.contains_key(&removal.name)) {
+        Some(removal) => Err(not_proved(&format!("the kernel still runs `{}`", removal.name))),
+        None => Ok(()),
     }
 }
 

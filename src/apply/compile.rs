@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 
 use super::{Refusal, refused};
 use crate::error::Error;
-use crate::host::Host;
 use crate::host::kernel::Evidence;
 use crate::host::packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
 use crate::host::stage::Stage;
+use crate::host::{Host, LockedHost};
 use crate::observe::POLICY_DIR;
 use crate::plan::{Listed, Plan, Source, Step, mode_as_compiled};
 use crate::policy::{self, CompiledProfile, HashAlgorithm};
@@ -43,8 +42,8 @@ pub(super) struct Compiled {
     pub(super) results: Vec<CompiledStep>,
     /// The names that steps without a result, and results that lost a profile, take from the kernel.
     pub(super) gone: BTreeMap<FileName, BTreeSet<ProfileName>>,
-    /// Where the blobs are.
-    _spool: Option<Spool>,
+    /// Where the blobs are, if there are any.
+    spool: Option<Spool>,
 }
 
 /// What compiling one step gave.
@@ -78,7 +77,7 @@ pub(super) fn compile<T: Send>(
             Err(error) => return Err(refused(error, plan.draft)),
         };
         let gone = gone(&plan, &[]);
-        return Ok((Compiled { plan, results: Vec::new(), gone, _spool: None }, besides));
+        return Ok((Compiled { plan, results: Vec::new(), gone, spool: None }, besides));
     }
     let spool = match spool {
         SpoolIn::Temporary => Spool::outside(&host.temporary),
@@ -152,7 +151,7 @@ pub(super) fn compile<T: Send>(
         return Err(refused(error, plan.draft));
     }
     let gone = gone(&plan, &results);
-    Ok((Compiled { plan, results, gone, _spool: Some(spool) }, besides))
+    Ok((Compiled { plan, results, gone, spool: Some(spool) }, besides))
 }
 
 /// Stages what the sources need and compiles them, in the order given.
@@ -408,13 +407,40 @@ fn gone(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<FileName, BTreeSet<Pr
 }
 
 impl Plan {
-    /// What compiling a step's file as it stands now takes.
+    /// What compiling a step's file as it stands now takes; none if there is no file.
     fn source_before(&self, step: &Step) -> Option<Source> {
-        let after = step.compile.as_ref()?;
         let nothing = Overlay::new();
         let view = View::new(&self.observed.tree, &nothing);
+        let text = view.text(&self.observed.policy_dir.join(step.file.as_str()))?;
         let mut closures = crate::tree::Closures::new(view, &self.observed.search);
-        let inputs = closures.of(&after.text);
-        Some(Source::of(Arc::clone(&after.text), after.forced_complain, &inputs, &closures))
+        let inputs = closures.of(&text);
+        Some(Source::of(text, self.observed.is_forced_to_complain(&step.file), &inputs, &closures))
     }
+}
+
+/// Compiles the installed texts of these files, as they stand before the plan is carried out, profile by profile.
+/// One that does not compile gives nothing.
+pub(super) fn installed(
+    compiled: &Compiled,
+    locked: &LockedHost,
+    files: &BTreeSet<&FileName>,
+) -> Result<Vec<(CompiledProfile, Vec<u8>)>, Error> {
+    let plan = &compiled.plan;
+    let steps = plan.steps.iter().enumerate().filter(|(_, step)| files.contains(&step.file));
+    let sources: Vec<(usize, Source)> = steps.filter_map(|(at, step)| Some((at, plan.source_before(step)?))).collect();
+    if sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let made = if compiled.spool.is_none() { Some(Spool::create(&locked.lock)?) } else { None };
+    let Some(spool) = compiled.spool.as_ref().or(made.as_ref()) else { return Ok(Vec::new()) };
+    let borrowed: Vec<(usize, &Source)> = sources.iter().map(|(at, source)| (*at, source)).collect();
+    let blobs = compile_sources(plan, &locked.host, spool, "installed", &borrowed, &Overlay::new(), &|_, _, _| {})?;
+    let mut found = Vec::new();
+    for blob in blobs.into_iter().flatten() {
+        let bytes = blob.read()?;
+        for profile in policy::profiles(&bytes).unwrap_or_default() {
+            found.extend(profile.cut(&bytes).map(|cut| (profile, cut)));
+        }
+    }
+    Ok(found)
 }

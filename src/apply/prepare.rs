@@ -1,7 +1,7 @@
 //! Everything that a commit needs, made where nobody reads it: blobs in the spool, new files under temporary names,
 //! the journal and the next ledger in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,16 +12,18 @@ use super::state::adopt;
 use super::{Refusal, elapsed_ms, refused};
 use crate::document::OnConfined;
 use crate::error::Error;
+use crate::host::kernel::KernelState;
 use crate::host::replace::Temporary;
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
 use crate::ledger::{Ledger, Recorded, Recorder};
 use crate::observe::POLICY_DIR;
-use crate::plan::{Effect, Plan, Standing, Target};
+use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
 use crate::report::Action;
+use crate::sighting::Sighting;
 
 /// A plan that is compiled, checked and ready to be carried out. It owns the lock: what is committed without being
 /// locked and compiled does not type-check.
@@ -38,6 +40,8 @@ pub struct Prepared {
     pub(super) sets: Vec<LoadSet>,
     /// What is removed from the kernel afterwards, children before their parents.
     pub(super) removals: Vec<Removal>,
+    /// What is known of the kernel's profiles, at the moment that it is known of; none while that may be out of date.
+    pub(super) sighted: Option<Sighting>,
 }
 
 /// A profile that leaves the kernel.
@@ -57,9 +61,10 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     };
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
-    match assemble(&compiled, &host.host) {
+    match assemble(&compiled, &host) {
         Ok(Assembled { journal, ledger, sets, removals }) => {
-            Ok(Prepared { host, compiled, journal, ledger, temporaries, sets, removals })
+            let sighted = compiled.plan.observed.kernel.as_ref().map(Sighting::of);
+            Ok(Prepared { host, compiled, journal, ledger, temporaries, sets, removals, sighted })
         }
         Err(error) => Err(refused(error, compiled.plan.draft)),
     }
@@ -72,25 +77,35 @@ struct Assembled {
     removals: Vec<Removal>,
 }
 
-fn assemble(compiled: &Compiled, host: &Host) -> Result<Assembled, Error> {
+fn assemble(compiled: &Compiled, locked: &LockedHost) -> Result<Assembled, Error> {
+    let host = &locked.host;
     if host.cancel.is_triggered() {
         return Err(Error::Interrupted);
     }
     let plan = &compiled.plan;
     let ledger = next_ledger(compiled).map(|ledger| ledger.to_bytes());
-    let (sets, removals) = match &plan.observed.kernel {
-        Some(_) => (load_sets(compiled)?, removals(compiled)),
-        None => (Vec::new(), Vec::new()),
-    };
-    refuse_confined(host, &removals)?;
+    let (sets, removals) = kernel_work(compiled, host)?;
     let journal = Journal {
         ledger_after: ledger.as_deref().map(Digest::of),
         directories: missing_directories(plan, &host.root)?,
         places: plan.effects.iter().map(|effect| place_change(effect, host)).collect::<Result<_, _>>()?,
-        profiles: profile_changes(compiled, host, &sets, &removals)?,
+        profiles: profile_changes(compiled, locked, &sets, &removals)?,
         cached: cached(compiled),
     };
     Ok(Assembled { journal, ledger, sets, removals })
+}
+
+/// What is to be written to the kernel, and removed from it.
+///
+/// # Errors
+/// The compiled profiles cannot be loaded together, or a removal would unconfine running processes.
+pub(super) fn kernel_work(compiled: &Compiled, host: &Host) -> Result<(Vec<LoadSet>, Vec<Removal>), Error> {
+    if compiled.plan.observed.kernel.is_none() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let (sets, removals) = (load_sets(compiled)?, removals(compiled));
+    refuse_confined(host, &removals)?;
+    Ok((sets, removals))
 }
 
 fn write_temporaries(root: &Root, effects: &[Effect]) -> Result<Vec<Option<Temporary>>, Error> {
@@ -234,11 +249,11 @@ pub(super) fn refuse_confined(host: &Host, removals: &[Removal]) -> Result<(), E
 
 fn profile_changes(
     compiled: &Compiled,
-    host: &Host,
+    locked: &LockedHost,
     sets: &[LoadSet],
     removals: &[Removal],
 ) -> Result<Vec<ProfileChange>, Error> {
-    let (Some(kernel), Some(loaded)) = (host.kernel.as_deref(), &compiled.plan.observed.kernel) else {
+    let (Some(kernel), Some(state)) = (locked.host.kernel.as_deref(), &compiled.plan.observed.kernel) else {
         return Ok(Vec::new());
     };
     let put = sets.iter().flat_map(|set| set.profiles().iter()).map(|profile| {
@@ -248,16 +263,41 @@ fn profile_changes(
     let after: Vec<(ProfileName, Option<LoadedPolicy>)> =
         put.chain(removals.iter().map(|removal| (removal.name.clone(), None))).collect();
     let there: BTreeSet<ProfileName> =
-        after.iter().map(|(name, _)| name).filter(|name| loaded.loaded.contains_key(*name)).cloned().collect();
-    let saved = kernel.saved(&there)?;
+        after.iter().map(|(name, _)| name).filter(|name| state.loaded.contains_key(*name)).cloned().collect();
+    let mut blobs: BTreeMap<ProfileName, Vec<u8>> = BTreeMap::new();
+    for saved in kernel.saved(&there)? {
+        blobs.extend(saved.blob.map(|blob| (saved.name, blob)));
+    }
+    let unsaved: BTreeSet<&ProfileName> = there.iter().filter(|name| !blobs.contains_key(*name)).collect();
+    blobs.extend(recompiled(compiled, locked, state, &unsaved)?);
     let changes = after.into_iter().map(|(name, after)| {
-        let before = loaded.loaded.get(&name).map(|was| SavedPolicy {
+        let before = state.loaded.get(&name).map(|was| SavedPolicy {
             loaded: LoadedPolicy { hash: was.hash.as_ref().map(ToString::to_string), computed: None, mode: was.mode },
-            blob: saved.iter().find(|saved| saved.name == name).and_then(|saved| saved.blob.clone()).map(Arc::new),
+            blob: blobs.remove(&name).map(Arc::new),
         });
         ProfileChange { name, before, after }
     });
     Ok(changes.collect())
+}
+
+/// Compiles profiles that the kernel does not give back from the installed texts, as far as these give what it runs.
+fn recompiled(
+    compiled: &Compiled,
+    locked: &LockedHost,
+    state: &KernelState,
+    names: &BTreeSet<&ProfileName>,
+) -> Result<Vec<(ProfileName, Vec<u8>)>, Error> {
+    let defining =
+        compiled.plan.steps.iter().filter(|step| step.defined_before.iter().any(|name| names.contains(name)));
+    let files: BTreeSet<&FileName> = defining.map(|step| &step.file).collect();
+    let found = compile::installed(compiled, locked, &files)?;
+    let same = found.into_iter().filter(|(profile, _)| {
+        let loaded = state.loaded.get(&profile.name).filter(|_| names.contains(&profile.name));
+        loaded.is_some_and(|loaded| {
+            loaded.mode == mode_as_compiled(profile.mode) && loaded.hash.is_none_or(|hash| hash.is_of(&profile.hash))
+        })
+    });
+    Ok(same.map(|(profile, blob)| (profile.name, blob)).collect())
 }
 
 /// Files whose entries in the parser's cache hold what is policy no longer.

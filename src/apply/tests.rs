@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
+use crate::host::kernel::Evidence;
 use crate::host::kernel::fake::FakeKernel;
 use crate::host::{Host, Options as HostOptions};
 use crate::policy::{LoadSet, sample};
@@ -47,6 +48,11 @@ impl Bench {
     fn apply(&self, document: &Value) -> Report {
         let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
         run::apply(document.to_string().as_bytes(), self.host(), options, &|_, _, _| {})
+    }
+
+    fn check(&self, document: &Value) -> Report {
+        let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
+        run::check(document.to_string().as_bytes(), &self.host(), options, &|_, _, _| {})
     }
 
     /// Everything in the policy directory, as it can be read.
@@ -154,7 +160,7 @@ fn a_failed_effect_in_the_kernel_undoes_everything() {
         assert_eq!(bench.apply(&before).exit(false), Exit::Converged);
         let (files, modes) = (bench.files(), bench.modes());
         let blob = bench.kernel.blob(&name("a"));
-        bench.kernel.fail_at(nth, Errno::ENOMEM);
+        bench.kernel.fail_at(nth, Errno::EPROTO);
         let report = bench.apply(&after);
         if !report.failed {
             assert!(nth > 3, "a load and two removals can fail; effect {nth} did not");
@@ -192,6 +198,77 @@ fn a_profile_that_the_kernel_refuses_takes_its_whole_set_back() {
 }
 
 #[test]
+fn a_set_too_large_for_the_kernel_is_loaded_in_halves() {
+    let bench = Bench::new();
+    let wanted = document(&[entry("a", "/x r,"), entry("b", "/x r,"), entry("c", "/x r,")]);
+    bench.kernel.fail_at(1, Errno::ENOMEM);
+    let report = bench.apply(&wanted);
+    assert_eq!(report.exit(false), Exit::Converged, "{report:#?}");
+    assert_eq!((report.kernel.writes, report.kernel.atomic), (2, false));
+    assert!(!bench.apply(&wanted).changed);
+
+    let (files, modes, blob) = (bench.files(), bench.modes(), bench.kernel.blob(&name("a")));
+    bench.kernel.refuse(&name("d"));
+    bench.kernel.fail_at(1, Errno::ENOMEM);
+    let report = bench.apply(&document(&[entry("a", "/y r,"), entry("b", "/y r,"), entry("d", "/y r,")]));
+    assert_eq!(report.exit(false), Exit::RolledBack, "the first half is undone: {report:#?}");
+    assert_eq!((bench.files(), bench.modes(), bench.kernel.blob(&name("a"))), (files, modes, blob));
+}
+
+#[test]
+fn what_was_seen_is_not_read_again_until_somebody_loads_something() {
+    let bench = Bench::new();
+    let wanted = document(&[entry("a", "/x r,"), entry("b", "/y r,")]);
+    bench.apply(&wanted);
+    let seen = bench.kernel.hashes_read();
+    bench.apply(&wanted);
+    assert_eq!(bench.kernel.hashes_read(), seen, "the run that loaded them has seen them");
+    bench.kernel.load(&sample::blob("docker-default", Mode::Enforce, "theirs"));
+    assert!(!bench.apply(&wanted).changed);
+    assert_eq!(bench.kernel.hashes_read(), seen + 2, "ours alone are read, once");
+    bench.apply(&wanted);
+    assert_eq!(bench.kernel.hashes_read(), seen + 2);
+}
+
+#[test]
+fn policy_that_the_kernel_does_not_keep_is_compiled_again_for_the_undo() {
+    let bench = Bench::new();
+    bench.kernel.forget_bytes();
+    bench.apply(&document(&[entry("a", "/x r,")]));
+    let (files, blob) = (bench.files(), bench.kernel.blob(&name("a")));
+    bench.kernel.refuse(&name("bad"));
+    bench.kernel.fail_at(1, Errno::ENOMEM);
+    let report = bench.apply(&document(&[entry("a", "/y r,"), entry("bad", "/x r,")]));
+    assert_eq!(report.exit(false), Exit::RolledBack, "{report:#?}");
+    assert_eq!((bench.files(), bench.kernel.blob(&name("a"))), (files, blob));
+}
+
+#[test]
+fn a_kernel_that_overrides_modes_is_refused_unless_the_document_accepts_it() {
+    let bench = Bench::new();
+    let mut wanted = document(&[entry("a", "/x r,")]);
+    for (mode, evidence, code) in [
+        (Mode::Complain, Evidence::Hash, "kernel-global-mode"),
+        (Mode::Enforce, Evidence::Name, "kernel-without-evidence"),
+    ] {
+        bench.kernel.set_global_mode(mode);
+        bench.kernel.set_evidence(evidence);
+        let report = bench.apply(&wanted);
+        assert_eq!((report.exit(false), report.error.unwrap().code.as_str()), (Exit::Refused, code));
+        assert_eq!(bench.modes(), []);
+    }
+    bench.kernel.set_global_mode(Mode::Complain);
+    bench.kernel.set_evidence(Evidence::Hash);
+    wanted["accept"] = json!([{ "code": "kernel-global-mode", "reason": "a laboratory" }]);
+    for _ in 0..2 {
+        let report = bench.apply(&wanted);
+        assert_eq!(report.exit(false), Exit::Converged, "{report:#?}");
+        assert!(report.warnings.iter().any(|it| it.contains("complain") && it.contains("a laboratory")));
+        assert!(!report.profiles[0].loaded[0].verified, "it is not enforced: {report:#?}");
+    }
+}
+
+#[test]
 fn running_processes_keep_their_confinement_unless_the_document_says_otherwise() {
     let bench = Bench::new();
     let (before, after) = upgrade();
@@ -201,6 +278,7 @@ fn running_processes_keep_their_confinement_unless_the_document_says_otherwise()
     let report = bench.apply(&after);
     assert_eq!(report.exit(false), Exit::Refused);
     let error = report.error.unwrap();
+    assert_eq!(bench.check(&after).error.as_ref(), Some(&error), "--check says the same");
     assert_eq!(error.code, "confined");
     assert!(error.message.contains("process 7") && error.message.contains("h//two"), "{}", error.message);
     assert_eq!((bench.files(), bench.modes()), (files, modes));

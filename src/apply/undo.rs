@@ -203,10 +203,10 @@ fn whose_profile(change: &ProfileChange, loaded: Option<&Loaded>) -> Whose {
 /// Undoes an interrupted run, and removes what it left under temporary names.
 pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
     let Some(journal) = read_journal(&host.host)? else {
-        sweep(&host.host)?;
+        sweep(host)?;
         return Ok(Recovery::Clean(None));
     };
-    sweep(&host.host)?;
+    sweep(host)?;
     if is_complete(&journal, &host.host)? {
         drop_journal(&host.host)?;
         return Ok(Recovery::Clean(None));
@@ -249,10 +249,11 @@ fn is_complete(journal: &Journal, host: &Host) -> Result<bool, Error> {
     Ok(ledger.is_some_and(|ledger| Digest::of(&ledger.bytes) == after))
 }
 
-fn sweep(host: &Host) -> Result<(), Error> {
-    let policy = host.root.dir(Path::new(POLICY_DIR))?;
-    let state = host.root.existing_private_dir(Path::new(STATE_DIR))?;
-    for directory in policy.iter().chain(&state) {
+fn sweep(locked: &LockedHost) -> Result<(), Error> {
+    let root = &locked.host.root;
+    let policy = root.dir(Path::new(POLICY_DIR))?;
+    let state = root.existing_private_dir(Path::new(STATE_DIR))?;
+    for directory in policy.iter().chain(&state).chain([locked.lock.dir()]) {
         directory.sweep_temporaries()?;
     }
     Ok(())

@@ -101,6 +101,20 @@ pub struct Moment {
     pub below: BTreeMap<String, NamespaceMoment>,
 }
 
+impl Moment {
+    /// The moment after one more change of our own to `namespace`. A namespace that the change itself made is not
+    /// known yet, and its moment is found by looking.
+    pub(crate) fn advance(&mut self, namespace: Option<&str>) {
+        let changed = match namespace {
+            None => Some(&mut self.current),
+            Some(namespace) => self.below.get_mut(namespace),
+        };
+        if let Some(changed) = changed {
+            changed.revision += 1;
+        }
+    }
+}
+
 /// One state of one policy namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,6 +161,19 @@ pub struct KernelState {
     pub evidence: Evidence,
     /// Every profile, hat and child, those that the kernel made in complain mode (`x//null-…`) included.
     pub loaded: BTreeMap<ProfileName, Loaded>,
+}
+
+impl KernelState {
+    /// The mode that holds for a profile of `mode` (security/apparmor/include/policy.h, `COMPLAIN_MODE` and
+    /// `KILL_MODE`): a global one overrides enforce, and complain also kill; what is unconfined stays so.
+    #[must_use]
+    pub fn effective_mode(&self, mode: Mode) -> Mode {
+        match (self.global_mode, mode) {
+            (Mode::Complain, Mode::Enforce | Mode::Kill | Mode::Prompt) => Mode::Complain,
+            (Mode::Kill, Mode::Enforce) => Mode::Kill,
+            _ => mode,
+        }
+    }
 }
 
 /// A profile in the kernel.

@@ -145,7 +145,8 @@ pub(super) fn loaded_entries(record: &Compiled, kernel: Option<&KernelState>) ->
             name: profile.name.to_string(),
             mode: Change { before: mode, after: mode },
             hash: Change { before: hash.clone(), after: hash },
-            verified: loaded.is_some(),
+            verified: loaded
+                .is_some_and(|loaded| kernel.is_some_and(|kernel| kernel.effective_mode(loaded.mode) == loaded.mode)),
         }
     });
     entries.collect()

@@ -91,6 +91,39 @@ impl LoadSet {
         true
     }
 
+    /// The same profiles in two sets of about half the bytes each, hats and children with their parents; `None` where
+    /// there is only one such family.
+    #[must_use]
+    pub fn halves(&self) -> Option<[Self; 2]> {
+        let family = |profile: &CompiledProfile| profile.name.name.split("//").next().unwrap_or_default().to_owned();
+        let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+        for profile in &self.profiles {
+            *sizes.entry(family(profile)).or_default() += profile.range.len();
+        }
+        let mut taken = 0;
+        let mut first = BTreeSet::new();
+        for (family, size) in &sizes {
+            if !first.is_empty() && (taken + size) * 2 > self.bytes.len() {
+                break;
+            }
+            taken += size;
+            first.insert(family.clone());
+        }
+        if first.len() == sizes.len() {
+            return None;
+        }
+        let half = |wanted: bool| {
+            let mut half = Self { namespace: self.namespace.clone(), bytes: Vec::new(), profiles: Vec::new() };
+            for profile in self.profiles.iter().filter(|profile| first.contains(&family(profile)) == wanted) {
+                let start = half.bytes.len();
+                half.bytes.extend_from_slice(&self.bytes[profile.range.clone()]);
+                half.profiles.push(CompiledProfile { range: start..half.bytes.len(), ..profile.clone() });
+            }
+            half
+        };
+        Some([half(true), half(false)])
+    }
+
     /// The namespace that the set goes to; `None` is the current one.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {

@@ -17,6 +17,7 @@ struct State {
     evidence: Evidence,
     hash_algorithm: HashAlgorithm,
     keeps_bytes: bool,
+    hashes_read: usize,
     /// A namespace stays when its last profile is removed.
     revisions: BTreeMap<Option<String>, u64>,
     loaded: BTreeMap<ProfileName, Held>,
@@ -41,6 +42,7 @@ impl FakeKernel {
             evidence: Evidence::Hash,
             hash_algorithm: HashAlgorithm::Sha256,
             keeps_bytes: true,
+            hashes_read: 0,
             revisions: [(None, 0)].into(),
             loaded: BTreeMap::new(),
             processes: Vec::new(),
@@ -73,6 +75,11 @@ impl FakeKernel {
     /// What `apparmor.export_binary=0` does.
     pub(crate) fn forget_bytes(&self) {
         self.state().keeps_bytes = false;
+    }
+
+    /// How many profiles' hashes were read so far.
+    pub(crate) fn hashes_read(&self) -> usize {
+        self.state().hashes_read
     }
 
     /// Somebody else loads a blob. Not counted as an effect.
@@ -214,7 +221,9 @@ impl Kernel for FakeKernel {
     }
 
     fn observe(&self, ours: &BTreeSet<ProfileName>) -> Result<KernelState, Error> {
-        let state = self.state();
+        let mut state = self.state();
+        state.hashes_read += ours.iter().filter(|name| state.loaded.contains_key(*name)).count();
+        let state = &*state;
         let shown = |name: &ProfileName, held: &Held| {
             let hash = ours.contains(name) && state.evidence != Evidence::Name;
             let hash = hash.then(|| held.hash.shown(state.hash_algorithm));
