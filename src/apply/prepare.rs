@@ -104,8 +104,31 @@ pub(super) fn kernel_work(compiled: &Compiled, host: &Host) -> Result<(Vec<LoadS
         return Ok((Vec::new(), Vec::new()));
     }
     let (sets, removals) = (load_sets(compiled)?, removals(compiled));
+    refuse_orphans(compiled, &sets)?;
     refuse_confined(host, &removals)?;
     Ok((sets, removals))
+}
+
+/// Refuses hats and children whose parent is neither loaded nor in the set: the kernel would not take any of it.
+fn refuse_orphans(compiled: &Compiled, sets: &[LoadSet]) -> Result<(), Error> {
+    let loaded = compiled.plan.observed.kernel.as_ref().map(|kernel| &kernel.loaded);
+    let missing: Vec<String> = sets
+        .iter()
+        .flat_map(LoadSet::missing_parents)
+        .filter(|parent| loaded.is_none_or(|loaded| !loaded.contains_key(parent)))
+        .map(|parent| format!("`{parent}`"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Kernel {
+        code: "not_loadable",
+        message: format!("nothing defines {}, which hats or children of it need", missing.join(", ")),
+        remedy:
+            "bring the parent's profile as well; apparmor_parser 3.0 names profiles nested in three levels so that \
+                 no kernel loads them: there write `profile a//b//c` beside `profile a`, not inside of it"
+                .to_owned(),
+    })
 }
 
 fn write_temporaries(root: &Root, effects: &[Effect]) -> Result<Vec<Option<Temporary>>, Error> {

@@ -4,14 +4,16 @@
 //! **Invariant:** what the kernel lists is read by name, never guessed from the name of a directory: those are mangled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{self, Read, Write};
+use std::ffi::OsString;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
+use nix::unistd::write;
 
 use super::{
     Access, Act, Cause, Evidence, Kernel, KernelFailure, KernelState, Loaded, Moment, NamespaceMoment, Process,
@@ -150,14 +152,15 @@ impl Securityfs {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let mut listing: HashMap<Vec<u8>, Vec<PathBuf>> = HashMap::new();
-                        for entry in names_in(new.key())? {
-                            let stem = entry.rsplit_once('.').map_or(entry.as_str(), |(stem, _)| stem);
-                            listing.entry(mangled(stem)).or_default().push(new.key().join(&entry));
+                        for entry in entries_of(new.key())? {
+                            // The kernel appends a number, so that two names which are mangled alike stand apart.
+                            let stem = entry.as_bytes().iter().rposition(|byte| *byte == b'.').unwrap_or(entry.len());
+                            listing.entry(mangled(&entry.as_bytes()[..stem])).or_default().push(new.key().join(&entry));
                         }
                         new.insert(listing)
                     }
                 };
-                let candidates = listing.get(&mangled(component)).into_iter().flatten();
+                let candidates = listing.get(&mangled(component.as_bytes())).into_iter().flatten();
                 directory = None;
                 for candidate in candidates {
                     if read_if_there(&candidate.join("name"))?
@@ -176,14 +179,18 @@ impl Securityfs {
     }
 
     fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Cause> {
-        let refused = |error: io::Error| Cause::Refused(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
-        let mut file = fs_err::OpenOptions::new().write(true).open(self.places.apparmor.join(file)).map_err(refused)?;
+        let opened = nix::fcntl::open(
+            &self.places.apparmor.join(file),
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            nix::sys::stat::Mode::empty(),
+        );
+        let file = opened.map_err(Cause::Refused)?;
         // Only one whole write counts: the kernel reads a set from offset 0 to the end of the write
         // (`aa_simple_write_to_buffer`), so what was interrupted before it began is begun again, and nothing else.
         let written = loop {
-            match file.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => break done.map_err(refused)?,
+            match write(&file, bytes) {
+                Err(Errno::EINTR) => {}
+                done => break done.map_err(Cause::Refused)?,
             }
         };
         if written == bytes.len() { Ok(()) } else { Err(Cause::Short { written, length: bytes.len() }) }
@@ -336,9 +343,9 @@ pub(super) fn mode_from_kernel(word: &str) -> Option<Mode> {
 
 /// What a name is compared by with the names of directories, which the kernel makes of it (apparmorfs.c,
 /// `mangle_name`). Bytes beyond ASCII are left out, because it takes some for letters and some not.
-fn mangled(name: &str) -> Vec<u8> {
-    let bytes = name.trim_start_matches(['/', '.']).bytes();
-    let mangled = bytes.filter_map(|byte| match byte {
+fn mangled(name: &[u8]) -> Vec<u8> {
+    let bytes = name.iter().skip_while(|byte| b"/.".contains(byte));
+    let mangled = bytes.filter_map(|&byte| match byte {
         b'/' => Some(b'.'),
         b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r' => Some(b'_'),
         byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => Some(byte),
@@ -392,20 +399,21 @@ fn revision(path: &Path) -> Result<Option<u64>, Error> {
     number.map(Some).ok_or_else(|| cannot_read(path)(io::Error::other("it is not a number")))
 }
 
-/// The names in a directory in byte order, those that are not UTF-8 left out; none if it is not there.
+/// The names in a directory, in byte order; none if it is not there. Those that are not UTF-8 are left out.
 pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs_err::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::File { act: "list", path: directory.to_owned(), source }),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|source| Error::File { act: "list", path: directory.to_owned(), source })?;
-        names.extend(entry.file_name().into_string().ok());
-    }
+    let mut names: Vec<String> =
+        entries_of(directory)?.into_iter().filter_map(|name| name.into_string().ok()).collect();
     names.sort_unstable();
     Ok(names)
+}
+
+fn entries_of(directory: &Path) -> Result<Vec<OsString>, Error> {
+    let cannot_list = |source| Error::File { act: "list", path: directory.to_owned(), source };
+    match fs_err::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry.map_err(cannot_list)?.file_name())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(cannot_list(source)),
+    }
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
@@ -430,9 +438,8 @@ pub(super) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 fn open(path: &Path) -> io::Result<std::fs::File> {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-    let file = fs_err::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-    Ok(file.into_file())
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    Ok(nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())?.into())
 }
 
 fn cannot_read(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
