@@ -4,7 +4,8 @@
 //! A blob is a run of profiles, parents before their hats and children. Each begins with a header of its own, a
 //! `version` word and sometimes a `namespace`, followed by the profile as one struct of a tagged little-endian stream
 //! (kernel `security/apparmor/policy_unpack.c`, parser `parser_interface.c`). What the struct says beyond its name,
-//! its mode and its extent is of no concern here, so that fields of parsers to come pass through unharmed.
+//! its mode and its extent is of no concern here, so that fields of parsers to come pass through unharmed; only
+//! [`Attachment::read`] goes deeper, for the executables that a profile is for.
 //!
 //! Two things are not as the text of a profile suggests. The parser writes the namespace into the header of the
 //! outermost profile only, although its hats and children belong there too; and the kernel takes one such field for
@@ -14,6 +15,7 @@
 //!
 //! **Invariant:** a [`LoadSet`] holds no name twice: a repeated name crashes Linux 6.1 and 6.12.
 
+mod attachment;
 mod hash;
 mod load_set;
 mod reader;
@@ -25,6 +27,7 @@ mod tests;
 use std::collections::HashSet;
 use std::ops::Range;
 
+pub use attachment::{Attachment, Automaton, LeftMatch, Match, Specificity, Verdict, chosen};
 pub use hash::{HashAlgorithm, KernelHash, ShownHash};
 pub use load_set::{LoadSet, Unloadable};
 pub use reader::Malformed;
@@ -50,9 +53,6 @@ pub struct CompiledProfile {
     /// Never [`Mode::DefaultAllow`]: the parser writes it as [`Mode::Unconfined`], the kernel shows it as that, and
     /// only the rules differ.
     pub mode: Mode,
-    /// The attachment as text, where the blob carries it: the format has a field for it, which apparmor_parser 3.0 to
-    /// 5.0 does not write.
-    pub attachment: Option<String>,
     /// The hash that the kernel will show.
     pub hash: KernelHash,
     /// The profile's bytes in the blob, from its version word to the end of its struct.
@@ -111,7 +111,6 @@ fn profile<'a>(reader: &mut Reader<'a>, kin: &mut Kin<'a>) -> Result<CompiledPro
     Ok(CompiledProfile {
         name: ProfileName { namespace: kin.namespace_of(namespace, name).map(str::to_owned), name: name.to_owned() },
         mode: if force_complain { Mode::Complain } else { content.mode },
-        attachment: content.attachment.map(str::to_owned),
         hash: KernelHash::of(header.version, reader.since(body)),
         range: start..reader.position(),
     })
@@ -155,7 +154,6 @@ impl<'a> Header<'a> {
 struct Content<'a> {
     name: &'a str,
     mode: Mode,
-    attachment: Option<&'a str>,
 }
 
 impl<'a> Content<'a> {
@@ -165,52 +163,27 @@ impl<'a> Content<'a> {
             return Err(reader.refuse_at(at)("a profile is expected here".to_owned()));
         }
         let name = reader.text()?;
-        let (mut mode, mut attachment) = (None, None);
-        let mut open = vec![Container::Struct];
-        let mut field: &[u8] = b"";
-        while let Some(innermost) = open.last() {
-            let at = reader.position();
-            let of_the_profile = open.len() == 1;
-            match reader.element()? {
-                Element::Name(name) => {
-                    field = name;
-                    continue;
-                }
-                Element::Open(container) => {
-                    open.push(container);
-                    if of_the_profile && field == b"flags\0" {
-                        mode = Some(packed_mode(reader)?);
-                    }
-                }
-                Element::Close(container) if container == *innermost => {
-                    open.pop();
-                }
-                Element::Close(_) => return Err(reader.refuse_at(at)("a container ends that is not open".to_owned())),
-                Element::String(bytes) if of_the_profile && field == b"attach\0" => {
-                    attachment = Some(reader::text_of(bytes, reader.refuse_at(at))?);
-                }
-                Element::U32(_) | Element::Other | Element::String(_) => {}
+        let mut flags = Vec::new();
+        reader.rest_of_struct(|entry| {
+            if let (b"flags\0", 2, Element::U32(word)) = (entry.field, entry.depth, entry.element) {
+                flags.push(word);
             }
-            field = b"";
-        }
-        let mode = mode.ok_or_else(|| reader.refuse_at(at)("the profile has no flags, so no mode".to_owned()))?;
-        Ok(Self { name, mode, attachment })
+            Ok(())
+        })?;
+        Ok(Self { name, mode: packed_mode(&flags).map_err(|why| Malformed { at, why })? })
     }
 }
 
-/// Reads the first two of the three words in a profile's `flags`: hat and debug bits, mode, audit.
-fn packed_mode(reader: &mut Reader<'_>) -> Result<Mode, Malformed> {
-    let at = reader.position();
-    let (Element::U32(_), Element::U32(packed)) = (reader.element()?, reader.element()?) else {
-        return Err(reader.refuse_at(at)("the profile's flags are not 32-bit numbers".to_owned()));
-    };
-    match packed {
-        0 => Ok(Mode::Enforce),
-        1 => Ok(Mode::Complain),
-        2 => Ok(Mode::Kill),
-        3 => Ok(Mode::Unconfined),
-        4 => Ok(Mode::Prompt),
-        unknown => Err(reader.refuse_at(at)(format!("the profile is in mode {unknown}; modes 0 to 4 are known"))),
+/// The mode in a profile's `flags`, three words: hat and debug bits, mode, audit.
+fn packed_mode(flags: &[u32]) -> Result<Mode, String> {
+    match flags.get(1) {
+        Some(0) => Ok(Mode::Enforce),
+        Some(1) => Ok(Mode::Complain),
+        Some(2) => Ok(Mode::Kill),
+        Some(3) => Ok(Mode::Unconfined),
+        Some(4) => Ok(Mode::Prompt),
+        Some(unknown) => Err(format!("the profile is in mode {unknown}; modes 0 to 4 are known")),
+        None => Err("the profile has no flags, so no mode".to_owned()),
     }
 }
 

@@ -29,10 +29,22 @@ pub(super) enum Element<'a> {
     /// A string, with its final NUL.
     String(&'a [u8]),
     U32(u32),
+    Blob(&'a [u8]),
     Open(Container),
     Close(Container),
-    /// A number of another width, or a blob.
+    /// A number of another width.
     Other,
+}
+
+/// One element in a profile's struct, and where it stands.
+pub(super) struct Entry<'a> {
+    /// Its offset, in bytes.
+    pub(super) at: usize,
+    /// The name of the profile's own field that it is or belongs to, with its final NUL; empty if that has none.
+    pub(super) field: &'a [u8],
+    /// How many containers are around it, the profile's struct included.
+    pub(super) depth: usize,
+    pub(super) element: Element<'a>,
 }
 
 const U8: u8 = 0;
@@ -57,6 +69,11 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
+    }
+
+    /// Begins at the offset `at`.
+    pub(super) fn starting_at(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -90,7 +107,7 @@ impl<'a> Reader<'a> {
             STRING => Element::String(self.chunk()?),
             BLOB => {
                 let length = u32::from_le_bytes(self.take()?);
-                self.skip(usize::try_from(length).unwrap_or(usize::MAX))?
+                Element::Blob(self.slice(usize::try_from(length).unwrap_or(usize::MAX))?)
             }
             STRUCT => Element::Open(Container::Struct),
             STRUCT_END => Element::Close(Container::Struct),
@@ -103,6 +120,39 @@ impl<'a> Reader<'a> {
             ARRAY_END => Element::Close(Container::Array),
             unknown => return Err(self.refuse_at(at)(format!("no element has the type {unknown}"))),
         })
+    }
+
+    /// Reads on to the end of a struct that is open, and tells `visit` of everything in it but names and ends.
+    pub(super) fn rest_of_struct(
+        &mut self,
+        mut visit: impl FnMut(Entry<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let mut open = vec![Container::Struct];
+        let (mut name, mut field): (&[u8], &[u8]) = (b"", b"");
+        while let Some(innermost) = open.last() {
+            let at = self.at;
+            let depth = open.len();
+            let element = self.element()?;
+            if depth == 1 {
+                field = name;
+            }
+            name = b"";
+            match element {
+                Element::Name(read) => {
+                    name = read;
+                    continue;
+                }
+                Element::Close(container) if container == *innermost => {
+                    open.pop();
+                    continue;
+                }
+                Element::Close(_) => return Err(self.refuse_at(at)("a container ends that is not open".to_owned())),
+                Element::Open(container) => open.push(container),
+                Element::String(_) | Element::U32(_) | Element::Blob(_) | Element::Other => {}
+            }
+            visit(Entry { at, field, depth, element })?;
+        }
+        Ok(())
     }
 
     /// Reads the next element, which must be a string of UTF-8.

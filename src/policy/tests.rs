@@ -15,7 +15,7 @@ fn compile_file(path: &Path, options: &[&str]) -> Vec<u8> {
     fs_err::read(out.path()).unwrap()
 }
 
-fn compile(text: &str) -> Vec<u8> {
+pub(super) fn compile(text: &str) -> Vec<u8> {
     compile_with(text, &[])
 }
 
