@@ -27,7 +27,9 @@ mod tests;
 use std::collections::HashSet;
 use std::ops::Range;
 
-pub use attachment::{Attachment, Automaton, LeftMatch, Match, Specificity, Verdict, chosen};
+pub use attachment::{
+    Attachment, AttachmentRecord, Automaton, LeftMatch, Match, Matcher, Specificity, Verdict, chosen,
+};
 pub use hash::{HashAlgorithm, KernelHash, ShownHash};
 pub use load_set::{LoadSet, Unloadable};
 pub use reader::Malformed;

@@ -23,10 +23,12 @@ mod choice;
 mod dfa;
 #[cfg(test)]
 mod glob;
+mod record;
 #[cfg(test)]
 mod tests;
 
 pub use choice::{Verdict, chosen};
+pub use record::{AttachmentRecord, Matcher};
 
 use super::reader::{Container, Element, Reader};
 use super::{CompiledProfile, Header, Malformed};

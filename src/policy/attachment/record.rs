@@ -1,0 +1,221 @@
+//! Attachments as they are remembered from one run to the next, so that nothing is compiled or read back from the
+//! kernel to tell which running processes a profile is for.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::{Attachment, Automaton, CompiledProfile, DEAD, Malformed, START, State};
+use crate::policy::profiles;
+use crate::policy::reader::{Element, Reader};
+
+/// How many paths are written out instead of the automaton, and how long they may be together, in bytes.
+const MOST_PATHS: usize = 16;
+const MOST_BYTES: usize = 4096;
+
+/// The type byte by which a struct ends (kernel `security/apparmor/policy_unpack.c`, `AA_STRUCTEND`).
+const STRUCT_END: u8 = 8;
+/// How many bytes a profile's flags take: a struct of three 32-bit numbers, each after its type.
+const FLAGS: usize = 1 + 3 * 5 + 1;
+
+/// An attachment in a form that is small for what most profiles have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachmentRecord {
+    /// These paths and no others.
+    Paths(Vec<String>),
+    /// The beginning of the compiled profile, in base64: its name and its automaton, without any rules.
+    Automaton(String),
+}
+
+impl AttachmentRecord {
+    /// What to remember of a profile that was read from `blob`; `None` if it is for no executable.
+    ///
+    /// # Errors
+    /// As for [`Attachment::read`].
+    pub fn of(profile: &CompiledProfile, blob: &[u8]) -> Result<Option<Self>, Malformed> {
+        let record = match Attachment::read(profile, blob)? {
+            None => None,
+            Some(Attachment::Name(name)) => Some(Self::Paths(vec![name])),
+            Some(Attachment::Automaton(automaton)) => Some(match automaton.paths() {
+                Some(paths) if automaton.xattrs == 0 => Self::Paths(paths),
+                _ => Self::Automaton(STANDARD.encode(beginning(profile, blob)?)),
+            }),
+        };
+        Ok(record)
+    }
+
+    /// The form in which paths are compared with it; `None` if it is not what this program writes.
+    #[must_use]
+    pub fn matcher(&self) -> Option<Matcher<'_>> {
+        match self {
+            Self::Paths(paths) => Some(Matcher::Paths(paths)),
+            Self::Automaton(encoded) => {
+                let blob = STANDARD.decode(encoded).ok()?;
+                let profile = profiles(&blob).ok()?.into_iter().next()?;
+                match Attachment::read(&profile, &blob).ok()?? {
+                    Attachment::Automaton(automaton) => Some(Matcher::Automaton(automaton)),
+                    Attachment::Name(_) => None,
+                }
+            }
+        }
+    }
+}
+
+/// An attachment that paths are compared with.
+#[derive(Debug)]
+pub enum Matcher<'r> {
+    /// See [`AttachmentRecord::Paths`].
+    Paths(&'r [String]),
+    /// See [`AttachmentRecord::Automaton`].
+    Automaton(Automaton),
+}
+
+impl Matcher<'_> {
+    /// Whether the profile is for the executable at `path`.
+    #[must_use]
+    pub fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Paths(paths) => paths.iter().any(|known| known.as_bytes() == path),
+            Self::Automaton(automaton) => automaton.matches(path),
+        }
+    }
+
+    /// Whether the kernel also looks at the executable's extended attributes.
+    #[must_use]
+    pub fn has_xattrs(&self) -> bool {
+        matches!(self, Self::Automaton(automaton) if automaton.xattrs > 0)
+    }
+}
+
+/// The profile's bytes up to its attachment, as a profile of their own.
+fn beginning(profile: &CompiledProfile, blob: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut reader = Reader::starting_at(blob, profile.range.start);
+    super::Header::read(&mut reader)?;
+    let (_, _, _) = (reader.element()?, reader.element()?, reader.text()?);
+    let mut end = None;
+    reader.rest_of_struct(|entry| {
+        if entry.field == b"flags\0" && entry.depth == 1 && matches!(entry.element, Element::Open(_)) {
+            end = Some(entry.at);
+        }
+        Ok(())
+    })?;
+    let flags = end.unwrap_or(profile.range.end);
+    // The flags are kept, because every profile must have them.
+    let whole = flags.checked_add(FLAGS).and_then(|end| blob.get(profile.range.start..end));
+    let whole = whole.ok_or_else(|| reader.refuse_at(flags)("the profile has no flags".to_owned()))?;
+    let mut bytes = whole.to_vec();
+    bytes.push(STRUCT_END);
+    Ok(bytes)
+}
+
+impl Automaton {
+    /// Whether a path is accepted, however well.
+    fn matches(&self, path: &[u8]) -> bool {
+        self.accepts(path.iter().fold(START, |state, byte| self.dfa.step(state, *byte)))
+    }
+
+    /// All paths that it accepts, if they are few and text.
+    fn paths(&self) -> Option<Vec<String>> {
+        let mut paths = Vec::new();
+        let mut room = MOST_BYTES;
+        walk(self, START, &mut Vec::new(), &mut room, &mut paths)?;
+        paths.into_iter().map(|path| String::from_utf8(path).ok()).collect()
+    }
+}
+
+/// Collects what is accepted from `state` on; `None` when it gets too much, as it does wherever there is a loop.
+fn walk(
+    automaton: &Automaton,
+    state: State,
+    path: &mut Vec<u8>,
+    room: &mut usize,
+    found: &mut Vec<Vec<u8>>,
+) -> Option<()> {
+    if automaton.accepts(state) {
+        if found.len() == MOST_PATHS {
+            return None;
+        }
+        found.push(path.clone());
+    }
+    for byte in 1..=u8::MAX {
+        let next = automaton.dfa.step(state, byte);
+        if next == DEAD {
+            continue;
+        }
+        *room = room.checked_sub(1)?;
+        path.push(byte);
+        walk(automaton, next, path, room, found)?;
+        path.pop();
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::tests::compile;
+
+    fn records(text: &str) -> Vec<(String, Option<AttachmentRecord>)> {
+        let blob = compile(text);
+        let record =
+            |profile: CompiledProfile| (profile.name.to_string(), AttachmentRecord::of(&profile, &blob).unwrap());
+        profiles(&blob).unwrap().into_iter().map(record).collect()
+    }
+
+    fn record(text: &str) -> AttachmentRecord {
+        records(text).into_iter().find_map(|(_, record)| record).unwrap()
+    }
+
+    #[test]
+    fn few_paths_are_written_out_and_globs_are_kept_as_automata() {
+        let paths = |text: &str| match record(text) {
+            AttachmentRecord::Paths(paths) => Some(paths),
+            AttachmentRecord::Automaton(_) => None,
+        };
+        assert_eq!(paths("/usr/bin/x { }"), Some(vec!["/usr/bin/x".to_owned()]));
+        assert_eq!(
+            paths("profile p /{usr/,}bin/p{1,2} { }").map(|paths| paths.len()),
+            Some(4),
+            "alternations are few paths"
+        );
+        for glob in ["/opt/*/x", "/opt/?", "/opt/**", "/opt/[a-z]"] {
+            let record = record(&format!("profile p {glob} {{ /x r, }}"));
+            assert!(matches!(record, AttachmentRecord::Automaton(_)), "{glob}");
+            let matcher = record.matcher().unwrap();
+            assert!(!matcher.matches(b"/opt") && !matcher.matches(b"/op"), "{glob}");
+        }
+        assert!(records("profile p { ^h { } }").iter().all(|(_, record)| record.is_none()));
+    }
+
+    #[test]
+    fn a_record_matches_what_the_profile_matches() {
+        let record = record("profile p /opt/**/x* { /x r, }");
+        let json = serde_json::to_string(&record).unwrap();
+        let record: AttachmentRecord = serde_json::from_str(&json).unwrap();
+        let matcher = record.matcher().unwrap();
+        for (path, is) in [("/opt/a/xy", true), ("/opt/a/b/x", true), ("/opt/x", false), ("/opt/a/y", false)] {
+            assert_eq!(matcher.matches(path.as_bytes()), is, "{path}");
+        }
+        assert!(!matcher.has_xattrs());
+    }
+
+    static GLOB: LazyLock<AttachmentRecord> = LazyLock::new(|| record("profile p /opt/* { }"));
+
+    proptest! {
+        #[test]
+        fn no_record_panics(text in ".{0,200}", cut in 0..2000usize, at in 0..2000usize, digit in "[A-Za-z0-9+/]") {
+            drop(AttachmentRecord::Automaton(text).matcher().map(|matcher| matcher.matches(b"/x")));
+            let AttachmentRecord::Automaton(mut encoded) = GLOB.clone() else { unreachable!() };
+            if at < encoded.len() {
+                encoded.replace_range(at..=at, &digit);
+            }
+            encoded.truncate(cut);
+            drop(AttachmentRecord::Automaton(encoded).matcher().map(|matcher| matcher.matches(b"/opt/x")));
+        }
+    }
+}
