@@ -33,6 +33,13 @@ impl Prepared {
     /// Carries the plan out. Whatever happens is in the report.
     #[must_use]
     pub fn commit(mut self, listing: Listing) -> Report {
+        let report = self.carry_out(listing);
+        // The process ends with the report. To give back what the plan holds, piece by piece, would keep it waiting.
+        std::mem::forget(self.compiled.plan);
+        report
+    }
+
+    fn carry_out(&mut self, listing: Listing) -> Report {
         let started = Instant::now();
         let mut stage = Stage::BeforeFirstEffect;
         let result = self.transact(&mut stage);

@@ -413,7 +413,7 @@ impl Plan {
         let nothing = Overlay::new();
         let view = View::new(&self.observed.tree, &nothing);
         let mut closures = crate::tree::Closures::new(view, &self.observed.search);
-        let inputs = closures.of(&after.text);
-        Some(Source::of(Arc::clone(&after.text), after.forced_complain, &inputs, &closures))
+        let closure = closures.of(&after.text);
+        Some(Source::of(Arc::clone(&after.text), after.forced_complain, &closure.inputs, &closures))
     }
 }

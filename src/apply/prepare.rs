@@ -77,7 +77,7 @@ fn assemble(compiled: &Compiled, host: &Host) -> Result<Assembled, Error> {
         return Err(Error::Interrupted);
     }
     let plan = &compiled.plan;
-    let ledger = next_ledger(compiled).map(|ledger| ledger.to_bytes());
+    let ledger = next_ledger(compiled).map(Ledger::into_bytes);
     let (sets, removals) = match &plan.observed.kernel {
         Some(_) => (load_sets(compiled)?, removals(compiled)),
         None => (Vec::new(), Vec::new()),
