@@ -66,6 +66,18 @@ impl Digest {
     }
 }
 
+/// Writes two hexadecimal digits for each byte, as many as fit.
+pub(crate) fn write_hex<'d>(bytes: &[u8], digits: &'d mut [u8]) -> &'d str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut written = 0;
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+        written += 2;
+    }
+    std::str::from_utf8(&digits[..written]).unwrap_or_default()
+}
+
 /// Reads `N` bytes of two hexadecimal digits each, of either case.
 pub(crate) fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     /// The value of each byte as a digit; those that are none have high bits.
@@ -101,13 +113,7 @@ pub(crate) fn deserialize_hex<'de, D: Deserializer<'de>, const N: usize>(deseria
 
 impl fmt::Display for Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = [0; 64];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        out.write_str(std::str::from_utf8(&hex).map_err(|_| fmt::Error)?)
+        out.write_str(write_hex(&self.0, &mut [0; 64]))
     }
 }
 
@@ -119,7 +125,7 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(write_hex(&self.0, &mut [0; 64]))
     }
 }
 

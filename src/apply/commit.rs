@@ -1,6 +1,7 @@
 //! The transaction: journal, files, kernel, proof, cache, ledger; or everything undone.
 
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use super::cache::drop_cached;
@@ -91,20 +92,33 @@ impl Prepared {
             return Ok(());
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
-        if changes {
-            if let Err(error) = write_journal(&state, &self.journal.to_bytes()) {
-                // It may be there all the same. It says how to undo nothing, so it does no harm where it cannot be
-                // removed.
-                let _best_effort = drop_journal(&self.host.host);
+        // The ledger is written before anything is changed, so that a full disk is found in time, and both at once, since
+        // a file system makes two files durable in about the time of one.
+        let (journal, ledger) = thread::scope(|scope| {
+            let ledger = scope.spawn(|| {
+                let write = |bytes: &Vec<u8>| state.write_temporary(bytes, Attributes::ours(0o600));
+                self.ledger.as_ref().map(write).transpose()
+            });
+            let journal = if changes { write_journal(&state, &self.journal.to_bytes()) } else { Ok(()) };
+            (journal, ledger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let ledger = match journal.and(ledger) {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                // The journal may be there all the same. It says how to undo nothing, so it does no harm where it cannot
+                // be removed.
+                let _best_effort = if changes { drop_journal(&self.host.host) } else { Ok(()) };
                 return Err(error.into());
             }
+        };
+        if changes {
             *stage = Stage::Changing;
             self.change_files()?;
             self.change_kernel()?;
             drop_cached(&self.host.host, &self.compiled.plan.observed.parser_conf, &self.journal.cached)?;
         }
-        if let Some(bytes) = &self.ledger {
-            state.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(LEDGER)?;
+        if let Some(ledger) = ledger {
+            ledger.rename_to(LEDGER)?;
         }
         // From here on the run is done: the next one recognizes a journal whose ledger is in place. Should the ledger
         // be lost with the power, because it could not be flushed, the journal that stays then undoes the run.

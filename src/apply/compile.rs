@@ -291,12 +291,12 @@ fn earlier(
 fn repeats(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize, EntryError> {
     let mut found = BTreeMap::new();
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
-    let mut names: BTreeMap<&ProfileName, &FileName> =
-        plan.defined.iter().filter(|(_, file)| !compiled.contains(file)).collect();
+    let elsewhere = |name: &ProfileName| plan.defined.get(name).filter(|file| !compiled.contains(file));
+    let mut names: BTreeMap<&ProfileName, &FileName> = BTreeMap::new();
     for result in results.iter().filter(|result| plan.steps[result.step].enabled) {
         let file = &plan.steps[result.step].file;
         for profile in &result.profiles {
-            if let Some(other) = names.insert(&profile.name, file) {
+            if let Some(other) = names.insert(&profile.name, file).or_else(|| elsewhere(&profile.name)) {
                 let message = format!("the profile `{}` is defined in `{other}` and in `{file}`", profile.name);
                 found.insert(result.step, EntryError { message, file: None, line: None });
             }
@@ -389,16 +389,17 @@ fn warn_of_edited_packages(plan: &mut Plan, host: &Host) -> Result<(), Error> {
 
 /// The names that each step's earlier text defined and that nothing defines any more.
 fn gone(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<FileName, BTreeSet<ProfileName>> {
-    let compiled: BTreeMap<&FileName, &CompiledStep> =
-        results.iter().map(|result| (&plan.steps[result.step].file, result)).collect();
-    let elsewhere = plan.defined.iter().filter(|(_, file)| !compiled.contains_key(file)).map(|(name, _)| name);
+    let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
     let loaded = results.iter().filter(|result| plan.steps[result.step].enabled);
-    let loaded = loaded.flat_map(|result| result.profiles.iter().map(|profile| &profile.name));
-    let defined: BTreeSet<&ProfileName> = elsewhere.chain(loaded).collect();
+    let loaded: BTreeSet<&ProfileName> =
+        loaded.flat_map(|result| result.profiles.iter().map(|profile| &profile.name)).collect();
+    let is_defined = |name: &ProfileName| {
+        loaded.contains(name) || plan.defined.get(name).is_some_and(|file| !compiled.contains(file))
+    };
     let mut gone = BTreeMap::new();
     for step in &plan.steps {
         let names: BTreeSet<ProfileName> =
-            step.defined_before.iter().filter(|name| !defined.contains(name)).cloned().collect();
+            step.defined_before.iter().filter(|name| !is_defined(name)).cloned().collect();
         if !names.is_empty() {
             gone.insert(step.file.clone(), names);
         }

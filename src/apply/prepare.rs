@@ -57,7 +57,7 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     };
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
-    match assemble(&compiled, &host.host) {
+    match assemble(&mut compiled, &host.host) {
         Ok(Assembled { journal, ledger, sets, removals }) => {
             Ok(Prepared { host, compiled, journal, ledger, temporaries, sets, removals })
         }
@@ -72,12 +72,12 @@ struct Assembled {
     removals: Vec<Removal>,
 }
 
-fn assemble(compiled: &Compiled, host: &Host) -> Result<Assembled, Error> {
+fn assemble(compiled: &mut Compiled, host: &Host) -> Result<Assembled, Error> {
     if host.cancel.is_triggered() {
         return Err(Error::Interrupted);
     }
-    let plan = &compiled.plan;
     let ledger = next_ledger(compiled).map(Ledger::into_bytes);
+    let plan = &compiled.plan;
     let (sets, removals) = match &plan.observed.kernel {
         Some(_) => (load_sets(compiled)?, removals(compiled)),
         None => (Vec::new(), Vec::new()),
@@ -130,16 +130,16 @@ fn place_change(effect: &Effect, host: &Host) -> Result<PlaceChange, Error> {
     Ok(PlaceChange { path: effect.path.clone(), before, after: effect.after.stands() })
 }
 
-/// The next ledger; none where nothing is changed and nothing new is known.
-fn next_ledger(compiled: &Compiled) -> Option<Ledger> {
-    let plan = &compiled.plan;
+/// The next ledger, made from the one that was observed; none where nothing is changed and nothing new is known.
+fn next_ledger(compiled: &mut Compiled) -> Option<Ledger> {
+    let plan = &mut compiled.plan;
     let before = &plan.observed.ledger;
     let unchanged = plan.effects.is_empty() && plan.forgotten.is_empty() && plan.held == before.held;
     if unchanged && compiled.results.is_empty() && compiled.gone.is_empty() {
         return None;
     }
-    let mut next = before.clone();
-    next.runs = before.runs.wrapping_add(1);
+    let mut next = std::mem::take(&mut plan.observed.ledger);
+    next.runs = next.runs.wrapping_add(1);
     next.held.clone_from(&plan.held);
     let mut recorder = Recorder::new(next);
     for file in &plan.forgotten {

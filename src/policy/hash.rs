@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use crate::profile::{deserialize_hex, deserialize_str, read_hex};
+use crate::profile::{deserialize_hex, deserialize_str, read_hex, write_hex};
 
 /// The algorithm that a kernel hashes policy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -84,10 +84,11 @@ impl ShownHash {
 
 impl fmt::Display for ShownHash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&match self {
-            Self::Sha1(bytes) => hex_of(bytes),
-            Self::Sha256(bytes) => hex_of(bytes),
-        })
+        let bytes: &[u8] = match self {
+            Self::Sha1(bytes) => bytes,
+            Self::Sha256(bytes) => bytes,
+        };
+        out.write_str(write_hex(bytes, &mut [0; 64]))
     }
 }
 
@@ -110,13 +111,6 @@ impl<'de> Deserialize<'de> for ShownHash {
     }
 }
 
-fn hex_of(bytes: &[u8]) -> String {
-    let mut digits = String::with_capacity(2 * bytes.len());
-    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.extend(halves.map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
-    digits
-}
-
 fn to_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex_of(bytes))
+    serializer.serialize_str(write_hex(bytes, &mut [0; 64]))
 }
