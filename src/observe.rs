@@ -69,7 +69,8 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         blocked: BTreeMap::new(),
     };
     // Reading the ledger takes about as long as one processor's half of reading the profiles.
-    let read = reader.top_level(&policy, || read_ledger(host).and_then(|ledger| Ok((ledger, host.parser.identity()?))))?;
+    let read =
+        reader.top_level(&policy, || read_ledger(host).and_then(|ledger| Ok((ledger, host.parser.identity()?))))?;
     let (ledger, parser) = read?;
     let toolchain = Toolchain { parser, version: String::new(), conf: conf.digest, features: features.digest() };
     reader.links(DISABLE)?;

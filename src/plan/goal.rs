@@ -82,7 +82,8 @@ impl Goal {
 
     /// Whether the profile is loaded, and whether a link forces complain mode, once the goal is reached.
     pub(super) fn switches(&self, observed: &Observed, file: &FileName) -> (bool, bool) {
-        let target = |directory| self.places.iter().find(|place| place.path.is_in(directory, file)).map(|it| &it.target);
+        let target =
+            |directory| self.places.iter().find(|place| place.path.is_in(directory, file)).map(|it| &it.target);
         let is_there = |target: &Target| !matches!(target, Target::Absent);
         let disabled = target(DISABLE).map_or_else(|| observed.is_disabled(file), is_there);
         let forced = target(FORCE_COMPLAIN).map_or_else(|| observed.is_forced_to_complain(file), is_there);

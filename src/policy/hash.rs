@@ -107,7 +107,9 @@ impl Serialize for ShownHash {
 impl<'de> Deserialize<'de> for ShownHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let what = "a kernel's hash of 40 or 64 hexadecimal digits";
-        deserialize_str(deserializer, what, |digits| Self::from_hex(digits).ok_or_else(|| format!("this is not {what}")))
+        deserialize_str(deserializer, what, |digits| {
+            Self::from_hex(digits).ok_or_else(|| format!("this is not {what}"))
+        })
     }
 }
 
