@@ -43,8 +43,12 @@ pub fn check(plan: Plan, host: &Host, progress: &Progress<'_>) -> Result<Draft, 
     let mut compiled = compile::compile(plan, host, compile::SpoolIn::Temporary, progress, || Ok(()))?.0;
     compiled.plan.draft.check = true;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
-    match prepare::kernel_work(&compiled, host) {
-        Ok(_) => Ok(compiled.plan.draft),
+    let foreseen = prepare::kernel_work(&compiled, host).and_then(|work| {
+        let kernel = host.kernel.as_deref().zip(compiled.plan.observed.kernel.as_ref());
+        kernel.map_or(Ok(Vec::new()), |(kernel, state)| prepare::unconfined(kernel, &state.loaded, &work.attached))
+    });
+    match foreseen {
+        Ok(needs_restart) => Ok(Draft { needs_restart, ..compiled.plan.draft }),
         Err(error) => Err(refused(error, compiled.plan.draft)),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::KernelHash;
+use crate::policy::{AttachmentRecord, KernelHash};
 use crate::profile::{Digest, FileName, Mode, Owner, PolicyPath, ProfileName};
 use crate::tree::Input;
 
@@ -25,8 +25,10 @@ pub struct Ledger {
     pub held: BTreeMap<PolicyPath, Held>,
     /// What was compiled, by the profile's file: ours, and others' that depend on an include of ours.
     pub compiled: BTreeMap<FileName, Compiled>,
-    /// The inputs that [`Compiled::inputs`] points into.
+    /// The inputs that the lists point into.
     inputs: Vec<Input>,
+    /// The lists of inputs that [`Compiled::inputs`] points into, each ascending: profiles with the same includes share one.
+    input_lists: Vec<Vec<u32>>,
     /// The toolchains that [`Compiled::toolchain`] points into.
     toolchains: Vec<Toolchain>,
 }
@@ -96,7 +98,7 @@ pub struct Compiled {
     /// Whether a link forced complain mode.
     pub forced_complain: bool,
     toolchain: u32,
-    inputs: Vec<u32>,
+    inputs: u32,
     /// What the compiled policy holds.
     pub profiles: Vec<Recorded>,
 }
@@ -111,6 +113,9 @@ pub struct Recorded {
     pub mode: Mode,
     /// The hash that the kernel shows for it.
     pub hash: KernelHash,
+    /// Which executables it is for; none if it is for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<AttachmentRecord>,
 }
 
 /// What turned text into compiled policy.
@@ -163,7 +168,8 @@ impl Ledger {
     /// A newer format, or anything that this program does not write.
     pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
         let damaged = |why: String| Unusable::Damaged(why);
-        let ledger = match serde_json::from_slice::<Read>(bytes) {
+        let text = std::str::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
+        let ledger = match serde_json::from_str::<Read>(text) {
             Ok(read) if read.format == FORMAT => read.ledger,
             Ok(read) => return Err(wrong_format(u64::from(read.format))),
             Err(error) => {
@@ -171,8 +177,11 @@ impl Ledger {
                 return Err(damaged(error.to_string()));
             }
         };
+        if ledger.input_lists.iter().flatten().any(|id| *id as usize >= ledger.inputs.len()) {
+            return Err(damaged("a list of inputs points outside of their table".to_owned()));
+        }
         for (file, record) in &ledger.compiled {
-            let known = record.inputs.iter().all(|id| (*id as usize) < ledger.inputs.len())
+            let known = (record.inputs as usize) < ledger.input_lists.len()
                 && (record.toolchain as usize) < ledger.toolchains.len();
             if !known {
                 return Err(damaged(format!("the record of `{file}` points outside of its tables")));
@@ -183,28 +192,36 @@ impl Ledger {
 
     /// The ledger's bytes, without inputs and toolchains that no record uses any more.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut compact = Ledger { runs: self.runs, held: self.held.clone(), ..Ledger::default() };
-        let mut inputs = Used::of(&self.inputs);
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        let mut lists = Used::of(&self.input_lists);
         let mut toolchains = Used::of(&self.toolchains);
-        for (file, record) in &self.compiled {
-            let mut record = record.clone();
+        for record in self.compiled.values_mut() {
             record.toolchain = toolchains.renumber(record.toolchain);
-            record.inputs.iter_mut().for_each(|id| *id = inputs.renumber(*id));
-            record.inputs.sort_unstable();
-            compact.compiled.insert(file.clone(), record);
+            record.inputs = lists.renumber(record.inputs);
         }
-        compact.inputs = inputs.values;
-        compact.toolchains = toolchains.values;
+        let mut lists = lists.values;
+        let mut inputs = Used::of(&self.inputs);
+        for list in &mut lists {
+            list.iter_mut().for_each(|id| *id = inputs.renumber(*id));
+            list.sort_unstable();
+        }
+        (self.inputs, self.toolchains) = (inputs.values, toolchains.values);
+        self.input_lists = lists;
         // Maps with checked strings for keys, numbers and enums: nothing in a ledger can fail to become JSON.
-        let mut bytes = serde_json::to_vec(&Written { format: FORMAT, ledger: &compact }).unwrap_or_default();
+        let mut bytes = serde_json::to_vec(&Written { format: FORMAT, ledger: &self }).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
 
     /// What `record` depends on.
-    pub fn inputs<'a>(&'a self, record: &'a Compiled) -> impl Iterator<Item = &'a Input> {
-        record.inputs.iter().map(|id| &self.inputs[*id as usize])
+    pub fn inputs(&self, record: &Compiled) -> impl Iterator<Item = &Input> {
+        self.input_list(record.inputs).iter().map(|id| &self.inputs[*id as usize])
+    }
+
+    /// The numbers of the inputs in a list, ascending, for the list's number that [`Compiled::input_list`] gives.
+    #[must_use]
+    pub fn input_list(&self, list: u32) -> &[u32] {
+        &self.input_lists[list as usize]
     }
 
     /// The version of a parser that something was compiled with.
@@ -219,13 +236,13 @@ impl Ledger {
         &self.toolchains[record.toolchain as usize]
     }
 
-    /// How many inputs [`Compiled::input_numbers`] number.
+    /// How many inputs [`Self::input_list`] numbers.
     #[must_use]
     pub fn input_count(&self) -> usize {
         self.inputs.len()
     }
 
-    /// Every input of every record, with the number that [`Compiled::input_numbers`] uses for it.
+    /// Every input of every record, with the number that [`Self::input_list`] uses for it.
     #[must_use]
     pub fn input_numbers(&self) -> HashMap<&Input, u32> {
         self.inputs.iter().zip(0..).collect()
@@ -233,18 +250,19 @@ impl Ledger {
 }
 
 impl Compiled {
-    /// The numbers of the record's inputs, ascending.
+    /// The number of the list of the record's inputs. Records of one list depend on the same.
     #[must_use]
-    pub fn input_numbers(&self) -> &[u32] {
-        &self.inputs
+    pub fn input_list(&self) -> u32 {
+        self.inputs
     }
 }
 
-/// Adds records to a ledger, with inputs and toolchains that many records share stored once.
+/// Adds records to a ledger, with inputs, lists of them and toolchains that many records share stored once.
 #[derive(Debug)]
 pub struct Recorder {
     ledger: Ledger,
     inputs: Interner<Input>,
+    input_lists: Interner<Vec<u32>>,
     toolchains: Interner<Toolchain>,
 }
 
@@ -253,8 +271,9 @@ impl Recorder {
     #[must_use]
     pub fn new(mut ledger: Ledger) -> Self {
         let inputs = Interner::from(std::mem::take(&mut ledger.inputs));
+        let input_lists = Interner::from(std::mem::take(&mut ledger.input_lists));
         let toolchains = Interner::from(std::mem::take(&mut ledger.toolchains));
-        Self { ledger, inputs, toolchains }
+        Self { ledger, inputs, input_lists, toolchains }
     }
 
     /// Records what compiling `file` gave.
@@ -269,8 +288,9 @@ impl Recorder {
     ) {
         let mut numbers: Vec<u32> = inputs.iter().map(|input| self.inputs.intern(input)).collect();
         numbers.sort_unstable();
+        let inputs = self.input_lists.intern(&numbers);
         let toolchain = self.toolchains.intern(toolchain);
-        let record = Compiled { text, forced_complain, toolchain, inputs: numbers, profiles };
+        let record = Compiled { text, forced_complain, toolchain, inputs, profiles };
         self.ledger.compiled.insert(file.clone(), record);
     }
 
@@ -283,6 +303,7 @@ impl Recorder {
     #[must_use]
     pub fn finish(mut self) -> Ledger {
         self.ledger.inputs = self.inputs.values;
+        self.ledger.input_lists = self.input_lists.values;
         self.ledger.toolchains = self.toolchains.values;
         self.ledger
     }
@@ -386,17 +407,18 @@ mod tests {
     #[test]
     fn a_ledger_reads_back_as_written() {
         let ledger = sample();
-        let read = Ledger::parse(&ledger.to_bytes()).unwrap();
+        let bytes = ledger.clone().into_bytes();
+        let read = Ledger::parse(&bytes).unwrap();
         assert_eq!(read, ledger);
-        assert_eq!(read.to_bytes(), ledger.to_bytes());
+        assert_eq!(read.into_bytes(), bytes);
     }
 
     #[test]
     fn what_no_record_uses_is_left_out() {
         let mut recorder = Recorder::new(sample());
         recorder.forget(&FileName::new("a").unwrap());
-        let read = Ledger::parse(&recorder.finish().to_bytes()).unwrap();
-        assert_eq!((read.inputs.len(), read.toolchains.len()), (1, 1));
+        let read = Ledger::parse(&recorder.finish().into_bytes()).unwrap();
+        assert_eq!((read.inputs.len(), read.input_lists.len(), read.toolchains.len()), (1, 1, 1));
     }
 
     #[test]
@@ -404,22 +426,29 @@ mod tests {
         assert_eq!(Ledger::parse(br#"{"format":2,"news":[]}"#), Err(Unusable::Newer(2)));
         assert!(matches!(Ledger::parse(br#"{"format":0,"ledger":{}}"#), Err(Unusable::Damaged(_))));
         assert!(matches!(Ledger::parse(b""), Err(Unusable::Damaged(_))));
-        let forged = String::from_utf8(sample().to_bytes()).unwrap().replace("disable/a", "../shadow");
-        assert!(matches!(Ledger::parse(forged.as_bytes()), Err(Unusable::Damaged(_))));
-        let outside = String::from_utf8(sample().to_bytes()).unwrap().replace("\"inputs\":[0,1]", "\"inputs\":[0,7]");
-        assert!(matches!(Ledger::parse(outside.as_bytes()), Err(Unusable::Damaged(_))));
+        let sound = String::from_utf8(sample().into_bytes()).unwrap();
+        for (sound_part, forged_part) in [
+            ("disable/a", "../shadow"),
+            ("[[0,1],", "[[0,7],"),
+            ("\"inputs\":0", "\"inputs\":7"),
+            ("\"toolchain\":0", "\"toolchain\":7"),
+        ] {
+            assert!(sound.contains(sound_part), "{sound_part}: {sound}");
+            let forged = sound.replace(sound_part, forged_part);
+            assert!(matches!(Ledger::parse(forged.as_bytes()), Err(Unusable::Damaged(_))), "{forged_part}");
+        }
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(at in 0..600usize, byte: u8, cut in 0..900usize) {
-            let mut bytes = sample().to_bytes();
+            let mut bytes = sample().into_bytes();
             if let Some(place) = bytes.get_mut(at) {
                 *place = byte;
             }
             bytes.truncate(cut);
             if let Ok(ledger) = Ledger::parse(&bytes) {
-                prop_assert!(Ledger::parse(&ledger.to_bytes()).is_ok());
+                prop_assert!(Ledger::parse(&ledger.into_bytes()).is_ok());
             }
         }
     }

@@ -11,13 +11,14 @@
 //! report.
 //!
 //! Pure, without file system, process, environment or clock: [`profile`], [`problem`], [`acceptance`], [`syntax`],
-//! [`tree`], [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`plan`], [`report`], [`render`]. With
+//! [`tree`], [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`confinement`], [`plan`], [`report`], [`render`]. With
 //! effects: [`host`], [`observe`] (reads), [`apply`] (writes), [`run`] (puts them in order).
 #![forbid(unsafe_code)]
 
 pub mod acceptance;
 pub mod apply;
 pub mod cli;
+pub mod confinement;
 pub mod document;
 pub mod error;
 pub mod host;

@@ -1,6 +1,6 @@
 //! Reads everything that a plan is made from, once; changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::host::parser::{ParserConf, newest_abi};
 use crate::host::root::{Entry, FileRead, Kind, Root};
 use crate::journal::Journal;
 use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
-use crate::plan::{Observed, Standing, Target};
+use crate::plan::{Observed, Places, Standing, Target};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
 use crate::sighting::Sighting;
 use crate::syntax::IncludeKind;
@@ -70,16 +70,14 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         root: &host.root,
         search: conf.conf.includes.iter().cloned().chain([PathBuf::from(POLICY_DIR)]).collect(),
         tree: Tree::default(),
-        places: HashMap::new(),
+        places: Places::default(),
         above: BTreeSet::new(),
         blocked: BTreeMap::new(),
     };
     // Reading the ledger takes about as long as one processor's half of reading the profiles.
-    let (ledger, parser) = thread::scope(|scope| {
-        let profiles = scope.spawn(|| reader.top_level(&policy));
-        let read = read_ledger(host).and_then(|ledger| Ok((ledger, host.parser.identity()?)));
-        profiles.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(read)
-    })?;
+    let read =
+        reader.top_level(&policy, || read_ledger(host).and_then(|ledger| Ok((ledger, host.parser.identity()?))))?;
+    let (ledger, parser) = read?;
     let toolchain = Toolchain { parser, version: String::new(), conf: conf.digest, features: features.digest() };
     reader.links(DISABLE)?;
     reader.links(FORCE_COMPLAIN)?;
@@ -89,7 +87,8 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     for path in ledger.held.keys() {
         reader.place(path)?;
     }
-    for profile in &desired.profiles {
+    // All links that switch profiles stand in the same two directories.
+    if let Some(profile) = desired.profiles.first() {
         reader.above(&PolicyPath::disable_link(&profile.file))?;
         reader.above(&PolicyPath::force_complain_link(&profile.file))?;
     }
@@ -283,18 +282,18 @@ struct Reader<'a> {
     root: &'a Root,
     search: Vec<PathBuf>,
     tree: Tree,
-    places: HashMap<PolicyPath, Standing>,
+    places: Places,
     /// The directories above places that were looked at.
     above: BTreeSet<PolicyPath>,
     blocked: BTreeMap<PolicyPath, String>,
 }
 
 impl Reader<'_> {
-    /// Every file at the top of the policy directory that the parser would read.
-    fn top_level(&mut self, policy: &Dir) -> Result<(), Error> {
+    /// Every file at the top of the policy directory that the parser would read. `beside` runs at the same time.
+    fn top_level<B>(&mut self, policy: &Dir, beside: impl FnOnce() -> B) -> Result<B, Error> {
         let listed = policy.list()?;
         let names = self.names_read(Path::new(POLICY_DIR), &listed)?;
-        let read = in_parallel(&names, |name| -> Result<(Standing, Option<Arc<Text>>), Error> {
+        let work = |name: &&str| -> Result<(Standing, Option<Arc<Text>>), Error> {
             let standing = standing_of(policy.entry(name, MAX_POLICY_FILE)?, || {
                 self.root.kind(&Path::new(POLICY_DIR).join(name))
             })?;
@@ -308,20 +307,21 @@ impl Reader<'_> {
                 text.scan();
             }
             Ok((standing, text))
-        });
-        let mut files = BTreeSet::new();
+        };
+        let (read, besides) = in_parallel(&names, work, beside);
+        let mut files = Vec::new();
         for (name, read) in names.into_iter().zip(read) {
             let (standing, text) = read?;
             if let Some(text) = text {
-                files.insert(name.to_owned());
+                files.push(name.to_owned());
                 self.tree.insert(Path::new(POLICY_DIR).join(name), Node::File(text));
             }
             if let Ok(path) = PolicyPath::any(name) {
                 self.places.insert(path, standing);
             }
         }
-        self.tree.insert(PathBuf::from(POLICY_DIR), Node::Directory(files));
-        Ok(())
+        self.tree.insert(PathBuf::from(POLICY_DIR), Node::Directory(Arc::new(files.into_iter().collect())));
+        Ok(besides)
     }
 
     /// The names in a directory that the parser reads. One that no path of this program can express is refused: to
@@ -381,7 +381,7 @@ impl Reader<'_> {
     }
 
     fn place(&mut self, path: &PolicyPath) -> Result<(), Error> {
-        if self.places.contains_key(path) {
+        if self.places.get(path).is_some() {
             return Ok(());
         }
         self.above(path)?;
@@ -466,14 +466,15 @@ impl Reader<'_> {
     ) -> Result<(), Error> {
         let mut pending: Vec<Arc<Text>> = self.tree.texts().cloned().collect();
         pending.extend(contents(desired).filter_map(|(place, content)| match content {
-            Content::Inline(text) if self.stands_at(place, text) => None,
+            Content::Inline(text) if self.stands_at(&place, text) => None,
             Content::Inline(text) => Some(Arc::clone(text)),
             Content::Source { path, .. } => sources.get(path).and_then(|source| source.as_ref().ok()).cloned(),
         }));
         pending.extend(originals.values().cloned());
-        in_parallel(&pending, |text| {
+        let scan = |text: &Arc<Text>| {
             text.scan();
-        });
+        };
+        in_parallel(&pending, scan, || ());
         let mut met = HashSet::new();
         while let Some(text) = pending.pop() {
             for include in &text.scan().includes {
@@ -493,7 +494,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn stands_at(&self, place: &str, text: &Text) -> bool {
+    fn stands_at(&self, place: &PolicyPath, text: &Text) -> bool {
         matches!(self.places.get(place), Some(Standing::File(standing, _)) if **standing == *text)
     }
 
@@ -520,7 +521,7 @@ impl Reader<'_> {
                         texts.push(text);
                     }
                 }
-                self.tree.insert(path, Node::Directory(names));
+                self.tree.insert(path, Node::Directory(Arc::new(names)));
                 Ok(texts)
             }
             Entry::Absent | Entry::Link { .. } | Entry::Special(_) => {
@@ -532,12 +533,12 @@ impl Reader<'_> {
 }
 
 /// Everything that the document brings, with its place.
-fn contents(desired: &Desired) -> impl Iterator<Item = (&str, &Content)> {
+fn contents(desired: &Desired) -> impl Iterator<Item = (PolicyPath, &Content)> {
     let profiles = desired.profiles.iter().filter_map(|profile| match &profile.want {
-        ProfileWant::Text { content, .. } => Some((profile.file.as_str(), content)),
+        ProfileWant::Text { content, .. } => Some((PolicyPath::from(&profile.file), content)),
         ProfileWant::ModeOnly { .. } | ProfileWant::Absent => None,
     });
-    profiles.chain(desired.files.iter().filter_map(|file| Some((file.path.as_str(), file.content.as_ref()?))))
+    profiles.chain(desired.files.iter().filter_map(|file| Some((file.path.clone(), file.content.as_ref()?))))
 }
 
 /// What an entry is to a plan; `followed` says what a link leads to.
@@ -556,11 +557,16 @@ pub(crate) fn standing_of(
     })
 }
 
-/// Does the work for each item on all processors and returns the results in order.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+/// Does the work for each item on all processors, and on one of them first what is to be done beside it. Returns the
+/// results in order.
+fn in_parallel<T: Sync, R: Send, B>(
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    beside: impl FnOnce() -> B,
+) -> (Vec<R>, B) {
     let workers = thread::available_parallelism().map_or(1, usize::from).min(items.len().div_ceil(64)).max(1);
     if workers == 1 {
-        return items.iter().map(work).collect();
+        return (items.iter().map(work).collect(), beside());
     }
     let next = AtomicUsize::new(0);
     let chunk = |worker: &AtomicUsize| {
@@ -573,8 +579,9 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
             done.push((start, slice.iter().map(&work).collect::<Vec<R>>()));
         }
     };
-    let mut chunks: Vec<(usize, Vec<R>)> = thread::scope(|scope| {
+    let (mut chunks, besides): (Vec<(usize, Vec<R>)>, B) = thread::scope(|scope| {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(|| chunk(&next))).collect();
+        let besides = beside();
         let mut chunks = chunk(&next);
         for other in others {
             match other.join() {
@@ -582,8 +589,8 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        chunks
+        (chunks, besides)
     });
     chunks.sort_by_key(|(start, _)| *start);
-    chunks.into_iter().flat_map(|(_, results)| results).collect()
+    (chunks.into_iter().flat_map(|(_, results)| results).collect(), besides)
 }

@@ -34,8 +34,8 @@ pub struct Observed {
     pub policy_dir: PathBuf,
     /// The directories that `<x>` is looked for in, in order, absolute below the root.
     pub search: Vec<PathBuf>,
-    /// What stands at each place that the document lists or the ledger holds, and at every link of a profile.
-    pub places: HashMap<PolicyPath, Standing>,
+    /// What stands at each place that the document lists or the ledger holds.
+    pub places: Places,
     /// What stands where a directory above such a place should be and is none, in words.
     pub blocked: BTreeMap<PolicyPath, String>,
     /// The bytes of adopted files, by the place that they go back to.
@@ -58,6 +58,27 @@ pub struct Observed {
     pub kernel: Option<KernelState>,
     /// What an earlier run saw in the kernel at this very moment.
     pub sighting: Option<Sighting>,
+}
+
+/// What stands at places. Links that switch profiles are few: apart from files, they are soon looked up.
+#[derive(Debug, Default)]
+pub struct Places {
+    files: HashMap<PolicyPath, Standing>,
+    links: HashMap<PolicyPath, Standing>,
+}
+
+impl Places {
+    /// Records what stands at `path`.
+    pub fn insert(&mut self, path: PolicyPath, standing: Standing) {
+        let places = if path.is_link() { &mut self.links } else { &mut self.files };
+        places.insert(path, standing);
+    }
+
+    /// What stands at `path`, if it was looked at.
+    #[must_use]
+    pub fn get(&self, path: &PolicyPath) -> Option<&Standing> {
+        if path.is_link() { self.links.get(path) } else { self.files.get(path) }
+    }
 }
 
 /// What stands at a place in the policy directory, links not followed.
@@ -249,7 +270,7 @@ pub struct Plan {
     /// Profiles to compile, load or unload.
     pub steps: Vec<Step>,
     /// Every profile's name that an installed, enabled file defines once the plan is carried out, with the file.
-    pub defined: BTreeMap<ProfileName, FileName>,
+    pub defined: HashMap<ProfileName, FileName>,
     /// The report so far.
     pub draft: Draft,
     /// What the next ledger holds; records of compiles are added by whoever compiles.
@@ -283,7 +304,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     }
     let at = |path: &PolicyPath| observed.policy_dir.join(path.as_str());
     let effects = goals.iter().flat_map(|goal| &goal.effects);
-    let texts = effects.filter(|effect| !goal::is_link(&effect.path));
+    let texts = effects.filter(|effect| !effect.path.is_link());
     let overlay: Overlay = texts.map(|effect| (at(&effect.path), effect.after.text().cloned())).collect();
 
     let outcome = profiles::weigh(&goals, &observed, &overlay, &mut draft);
@@ -318,7 +339,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     }
     let effects: Vec<Effect> = goals.into_iter().flat_map(|goal| goal.effects).collect();
     if diffs == Diffs::Wanted {
-        let texts = effects.iter().filter(|effect| !goal::is_link(&effect.path));
+        let texts = effects.iter().filter(|effect| !effect.path.is_link());
         draft.diff =
             Diff::of_all(texts.map(|effect| (effect.path.as_str(), effect.before.text(), effect.after.text())));
     }
@@ -329,7 +350,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
 /// The profile files that stand in the policy directory and are not switched off, in `view`.
 fn installed(view: View<'_>, observed: &Observed) -> BTreeMap<FileName, Arc<Text>> {
     let Node::Directory(names) = view.node(&observed.policy_dir) else { return BTreeMap::new() };
-    let files = names.into_iter().filter_map(|name| FileName::new(name).ok());
+    let files = names.iter().filter_map(|name| FileName::new(name.as_str()).ok());
     let texts = files.filter_map(|file| {
         let text = view.text(&observed.policy_dir.join(file.as_str()))?;
         Some((file, text))

@@ -6,10 +6,12 @@
 //! **Invariant:** a value of these types has passed the checks of its constructor; there is no other way to make one.
 
 use std::borrow::Borrow;
-use std::fmt;
+use std::sync::Arc;
+use std::{fmt, io};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest; displayed and serialized as 64 lower-case hexadecimal digits.
@@ -21,6 +23,23 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The SHA-256 of everything that `bytes` has to read.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of_all(mut bytes: impl io::Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut piece = [0; 1 << 15];
+        loop {
+            match bytes.read(&mut piece) {
+                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(length) => hasher.update(&piece[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The SHA-256 of several parts. Each part is preceded by its length, so that no two lists of parts collide.
@@ -43,29 +62,58 @@ impl Digest {
     /// Reads 64 hexadecimal digits, of either case.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high << 4 | low).ok()?;
-        }
-        Some(Self(bytes))
+        read_hex(text).map(Self)
     }
+}
+
+/// Writes two hexadecimal digits for each byte, as many as fit.
+pub(crate) fn write_hex<'d>(bytes: &[u8], digits: &'d mut [u8]) -> &'d str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut written = 0;
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+        written += 2;
+    }
+    std::str::from_utf8(&digits[..written]).unwrap_or_default()
+}
+
+/// Reads `N` bytes of two hexadecimal digits each, of either case.
+pub(crate) fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    /// The value of each byte as a digit; those that are none have high bits.
+    const VALUES: [u8; 256] = {
+        let mut values = [0xff; 256];
+        let mut value = 0;
+        while value < 16 {
+            let digit = b"0123456789abcdef"[value as usize];
+            values[digit as usize] = value;
+            values[digit.to_ascii_uppercase() as usize] = value;
+            value += 1;
+        }
+        values
+    };
+    let digits = text.as_bytes();
+    let mut bytes = [0; N];
+    let mut seen = 0;
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low & 0xf;
+    }
+    (digits.len() == 2 * N && seen < 16).then_some(bytes)
+}
+
+/// Reads `N` bytes as [`read_hex`] from a string.
+pub(crate) fn deserialize_hex<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
+    let what = "a digest in hexadecimal digits";
+    deserialize_str(deserializer, what, |text| {
+        read_hex(text).ok_or_else(|| format!("this digest has {} hexadecimal digits", 2 * N))
+    })
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = [0; 64];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        out.write_str(std::str::from_utf8(&hex).map_err(|_| fmt::Error)?)
+        out.write_str(write_hex(&self.0, &mut [0; 64]))
     }
 }
 
@@ -76,15 +124,14 @@ impl fmt::Debug for Digest {
 }
 
 impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(write_hex(&self.0, &mut [0; 64]))
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("a SHA-256 digest has 64 hexadecimal digits"))
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_hex(deserializer).map(Self)
     }
 }
 
@@ -99,9 +146,9 @@ impl BadName {
     }
 }
 
-/// Endings of names that apparmor_parser skips when it reads a directory
+/// Endings of names that apparmor_parser skips when it reads a directory, besides `~`
 /// (libapparmor `private.c`, `_aa_is_blacklisted`).
-const SKIPPED_ENDINGS: [&str; 12] = [
+const SKIPPED_ENDINGS: [&str; 11] = [
     ".dpkg-new",
     ".dpkg-old",
     ".dpkg-dist",
@@ -113,14 +160,17 @@ const SKIPPED_ENDINGS: [&str; 12] = [
     ".rpmsave",
     ".orig",
     ".rej",
-    "~",
 ];
 
 /// Says whether apparmor_parser skips a directory's entry of this name: dot files, `README`, and what package
 /// managers and `patch` leave behind. `.bak` and `.swp` files are read.
 #[must_use]
 pub fn is_skipped_by_parser(name: &str) -> bool {
-    name.starts_with('.') || name == "README" || SKIPPED_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    let ending = name.rfind('.').map(|dot| &name[dot..]);
+    name.starts_with('.')
+        || name == "README"
+        || name.ends_with('~')
+        || ending.is_some_and(|ending| SKIPPED_ENDINGS.contains(&ending))
 }
 
 fn check_component(component: &str) -> Result<(), BadName> {
@@ -133,7 +183,8 @@ fn check_component(component: &str) -> Result<(), BadName> {
     if component.contains('/') {
         return Err(BadName::because("it is one component, without `/`"));
     }
-    if component.chars().any(char::is_control) {
+    let is_plain = component.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !is_plain && component.chars().any(char::is_control) {
         return Err(BadName::because("it has no control characters"));
     }
     if is_skipped_by_parser(component) {
@@ -149,9 +200,9 @@ pub const DIRECTORIES: [&str; 8] =
     ["abi", "abstractions", "cache", "cache.d", DISABLE, FORCE_COMPLAIN, "local", "tunables"];
 
 /// The name of a profile's file: one component at the top of the policy directory that apparmor_parser would read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct FileName(String);
+/// Clones share one text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName(Arc<str>);
 
 impl FileName {
     /// Checks `name`: one component, at most 255 bytes, no control characters, not a name that the parser skips, nor
@@ -159,10 +210,10 @@ impl FileName {
     ///
     /// # Errors
     /// The rule that the name breaks.
-    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
+    pub fn new(name: impl Into<Arc<str>>) -> Result<Self, BadName> {
         let name = name.into();
         check_component(&name)?;
-        if DIRECTORIES.contains(&name.as_str()) {
+        if DIRECTORIES.contains(&&*name) {
             return Err(BadName::because(format!("`{name}` is a directory of AppArmor's own")));
         }
         Ok(Self(name))
@@ -199,10 +250,9 @@ pub const DISABLE: &str = "disable";
 pub const FORCE_COMPLAIN: &str = "force-complain";
 
 /// A place in the policy directory, relative to it: a profile's file (`usr.sbin.nginx`), an include
-/// (`tunables/home.d/site`), or a link (`disable/usr.sbin.nginx`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct PolicyPath(String);
+/// (`tunables/home.d/site`), or a link (`disable/usr.sbin.nginx`). Clones share one text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyPath(Arc<str>);
 
 impl PolicyPath {
     /// Checks the path of an include file: at least one directory, every component as for [`FileName`], and not one
@@ -210,7 +260,7 @@ impl PolicyPath {
     ///
     /// # Errors
     /// The rule that the path breaks.
-    pub fn include(path: impl Into<String>) -> Result<Self, BadName> {
+    pub fn include(path: impl Into<Arc<str>>) -> Result<Self, BadName> {
         let path = Self::any(path)?;
         let Some((top, _)) = path.0.split_once('/') else {
             return Err(BadName::because(
@@ -230,7 +280,7 @@ impl PolicyPath {
     ///
     /// # Errors
     /// The rule that the path breaks.
-    pub fn any(path: impl Into<String>) -> Result<Self, BadName> {
+    pub fn any(path: impl Into<Arc<str>>) -> Result<Self, BadName> {
         let path = path.into();
         if path.len() > 4096 {
             return Err(BadName::because("a path has at most 4096 bytes"));
@@ -245,13 +295,13 @@ impl PolicyPath {
     /// The link that switches `file` off.
     #[must_use]
     pub fn disable_link(file: &FileName) -> Self {
-        Self([DISABLE, "/", file.as_str()].concat())
+        Self([DISABLE, "/", file.as_str()].concat().into())
     }
 
     /// The link that puts `file` into complain mode.
     #[must_use]
     pub fn force_complain_link(file: &FileName) -> Self {
-        Self([FORCE_COMPLAIN, "/", file.as_str()].concat())
+        Self([FORCE_COMPLAIN, "/", file.as_str()].concat().into())
     }
 
     /// The path as text.
@@ -263,18 +313,33 @@ impl PolicyPath {
     /// The path as the name of a profile's file, if it is one: a single component.
     #[must_use]
     pub fn as_profile_file(&self) -> Option<FileName> {
-        (!self.0.contains('/')).then(|| FileName(self.0.clone()))
+        (!self.0.contains('/')).then(|| FileName(Arc::clone(&self.0)))
+    }
+
+    /// Whether this is a place in one of the directories of links that switch profiles; what stands there is no policy
+    /// text.
+    #[must_use]
+    pub fn is_link(&self) -> bool {
+        let directory = self.0.split_once('/').map(|(directory, _)| directory);
+        matches!(directory, Some(DISABLE | FORCE_COMPLAIN))
+    }
+
+    /// Whether this is the place of the entry `name` in the directory `directory`.
+    #[must_use]
+    pub fn is_in(&self, directory: &str, name: &FileName) -> bool {
+        let below = self.0.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
+        below == Some(name.as_str())
     }
 
     /// The directories above the path, outermost first: `a/b/c` gives `a`, `a/b`.
     pub fn parents(&self) -> impl Iterator<Item = PolicyPath> + '_ {
-        self.0.match_indices('/').map(|(at, _)| Self(self.0[..at].to_owned()))
+        self.0.match_indices('/').map(|(at, _)| Self(self.0[..at].into()))
     }
 }
 
 impl From<&FileName> for PolicyPath {
     fn from(name: &FileName) -> Self {
-        Self(name.0.clone())
+        Self(Arc::clone(&name.0))
     }
 }
 
@@ -400,17 +465,16 @@ pub enum ModeScope {
     All,
 }
 
-/// Who claims a path: the name that a document gives for itself.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Owner(String);
+/// Who claims a path: the name that a document gives for itself. Clones share one text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(Arc<str>);
 
 impl Owner {
     /// Checks an owner's name: 1 to 128 ASCII letters, digits, `.`, `_`, `-`, `/`, `:` or `@`.
     ///
     /// # Errors
     /// The rule that the name breaks.
-    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
+    pub fn new(name: impl Into<Arc<str>>) -> Result<Self, BadName> {
         let name = name.into();
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
         if name.is_empty() || name.len() > 128 || !name.chars().all(allowed) {
@@ -432,18 +496,46 @@ impl fmt::Display for Owner {
     }
 }
 
-macro_rules! deserialize_checked {
-    ($type:ty, $constructor:path) => {
+/// Reads a string where it stands, without a copy of it, through `read`.
+pub(crate) fn deserialize_str<'de, D, T, E, F>(deserializer: D, expected: &'static str, read: F) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    E: fmt::Display,
+    F: FnOnce(&str) -> Result<T, E>,
+{
+    struct Reads<F>(&'static str, F);
+    impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Reads<F> {
+        type Value = T;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str(self.0)
+        }
+
+        fn visit_str<R: de::Error>(self, text: &str) -> Result<T, R> {
+            (self.1)(text).map_err(R::custom)
+        }
+    }
+    deserializer.deserialize_str(Reads(expected, read))
+}
+
+macro_rules! serialize_as_checked_text {
+    ($type:ty, $expected:literal, $constructor:path) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
         impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $constructor(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_str(deserializer, $expected, |text| $constructor(text))
             }
         }
     };
 }
-deserialize_checked!(FileName, FileName::new);
-deserialize_checked!(PolicyPath, PolicyPath::any);
-deserialize_checked!(Owner, Owner::new);
+serialize_as_checked_text!(FileName, "the name of a profile's file", FileName::new);
+serialize_as_checked_text!(PolicyPath, "a path below the policy directory", PolicyPath::any);
+serialize_as_checked_text!(Owner, "an owner's name", Owner::new);
 
 #[cfg(test)]
 mod tests {

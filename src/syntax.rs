@@ -89,8 +89,8 @@ impl Scan {
     /// If there is no such header.
     #[must_use]
     pub fn name(&self, header: usize, variables: &Variables) -> ProfileName {
-        let lineage = self.lineage(header, |name| variables.alternate_sorted(name));
-        joined(&lineage, lineage.len())
+        let mut lineage = self.lineage(header, |name| variables.alternate_sorted(name));
+        if lineage.len() == 1 { lineage.remove(0) } else { joined(&lineage, lineage.len()) }
     }
 
     /// The names of the header and of those that it stands in, outermost first.
@@ -98,7 +98,7 @@ impl Scan {
         let headers =
             std::iter::successors(Some(&self.headers[header]), |child| child.parent.map(|at| &self.headers[at]));
         let names = headers.map(|header| spell(&header.name).unwrap_or_else(|_| header.name.clone()));
-        let mut lineage: Vec<ProfileName> = names.map(|name| split_namespace(&name)).collect();
+        let mut lineage: Vec<ProfileName> = names.map(split_namespace).collect();
         lineage.reverse();
         lineage
     }
@@ -136,7 +136,7 @@ fn local_name(mut name: &str) -> &str {
 }
 
 /// Splits `:namespace:name` or `:namespace://name` (parser_common.c, parse_label).
-fn split_namespace(name: &str) -> ProfileName {
+fn split_namespace(name: String) -> ProfileName {
     let split = name.strip_prefix(':').and_then(|rest| rest.split_once(':'));
     match split {
         Some((namespace, name)) => ProfileName {

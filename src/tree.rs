@@ -57,7 +57,7 @@ pub enum Node {
     /// A regular file.
     File(Arc<Text>),
     /// A directory: the names of the regular files in it that the parser would read.
-    Directory(BTreeSet<String>),
+    Directory(Arc<BTreeSet<String>>),
 }
 
 /// Everything that was read, by absolute path below the root.
@@ -76,10 +76,7 @@ impl Tree {
     pub fn assume(&mut self, path: PathBuf, text: Option<Arc<Text>>) {
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) {
             if let Some(Node::Directory(names)) = self.nodes.get_mut(parent) {
-                match text {
-                    Some(_) if !is_skipped_by_parser(name) => names.insert(name.to_owned()),
-                    _ => names.remove(name),
-                };
+                list(Arc::make_mut(names), name, text.is_some());
             }
         }
         self.nodes.insert(path, text.map_or(Node::Absent, Node::File));
@@ -140,15 +137,12 @@ impl<'a> View<'a> {
         }
         let mut names = match standing {
             Node::Directory(names) => names,
-            Node::Absent => BTreeSet::new(),
+            Node::Absent => Arc::default(),
             Node::File(_) => return standing,
         };
         for (child, text) in children {
             let Some(name) = child.file_name().and_then(|name| name.to_str()) else { continue };
-            match text {
-                Some(_) if !is_skipped_by_parser(name) => names.insert(name.to_owned()),
-                _ => names.remove(name),
-            };
+            list(Arc::make_mut(&mut names), name, text.is_some());
         }
         Node::Directory(names)
     }
@@ -160,6 +154,15 @@ impl<'a> View<'a> {
             Node::File(text) => Some(text),
             _ => None,
         }
+    }
+}
+
+/// Has a directory's names hold that of a file that is there, if the parser would read it, and no other.
+fn list(names: &mut BTreeSet<String>, name: &str, is_there: bool) {
+    if is_there && !is_skipped_by_parser(name) {
+        names.insert(name.to_owned());
+    } else {
+        names.remove(name);
     }
 }
 
@@ -211,7 +214,7 @@ pub enum InputState {
 /// An index into the inputs of one [`Closures`].
 pub type InputId = u32;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Reference {
     to: InputId,
     /// An abi file is read as a list of features, not as policy, so what looks like an include in it is none.
@@ -240,8 +243,17 @@ impl Met {
     }
 }
 
-/// The include closures of texts in one view. Each text's is found once and each include is resolved once, however many
-/// profiles have it.
+/// Everything that a text depends on besides itself. Texts with the same includes share one.
+#[derive(Debug)]
+pub struct Closure {
+    /// The closure's number among those of one [`Closures`], from 0.
+    pub number: usize,
+    /// The inputs, each once, in the order in which the parser meets them.
+    pub inputs: Vec<InputId>,
+}
+
+/// The include closures of texts in one view. Each closure is found once and each include is resolved once, however
+/// many profiles have it.
 #[derive(Debug)]
 pub struct Closures<'a> {
     view: View<'a>,
@@ -252,7 +264,8 @@ pub struct Closures<'a> {
     resolved: HashMap<IncludeTarget, Rc<[InputId]>>,
     references: Vec<Option<Rc<[Reference]>>>,
     of_inputs: Vec<Option<Rc<[InputId]>>>,
-    of_texts: HashMap<Digest, Rc<[InputId]>>,
+    of_references: HashMap<Vec<Reference>, Rc<Closure>>,
+    of_texts: HashMap<Digest, Rc<Closure>>,
 }
 
 impl<'a> Closures<'a> {
@@ -268,25 +281,36 @@ impl<'a> Closures<'a> {
             resolved: HashMap::new(),
             references: Vec::new(),
             of_inputs: Vec::new(),
+            of_references: HashMap::new(),
             of_texts: HashMap::new(),
         }
     }
 
-    /// Everything that `text` depends on besides itself, each once, in the order in which the parser meets it.
-    pub fn of(&mut self, text: &Text) -> Rc<[InputId]> {
+    /// Everything that `text` depends on besides itself.
+    pub fn of(&mut self, text: &Text) -> Rc<Closure> {
         if let Some(known) = self.of_texts.get(&text.digest()) {
             return Rc::clone(known);
         }
+        let references = self.references_of_text(text);
+        let closure = match self.of_references.get(&references) {
+            Some(known) => Rc::clone(known),
+            None => self.closure(references),
+        };
+        self.of_texts.insert(text.digest(), Rc::clone(&closure));
+        closure
+    }
+
+    fn closure(&mut self, references: Vec<Reference>) -> Rc<Closure> {
         let mut met = Met::default();
-        for reference in self.references_of_text(text) {
+        for reference in &references {
             // What an include that was met before leads to was met with it.
-            for id in self.of_input(reference).iter() {
+            for id in self.of_input(*reference).iter() {
                 met.insert(*id);
             }
         }
-        let inputs: Rc<[InputId]> = met.inputs.into();
-        self.of_texts.insert(text.digest(), Rc::clone(&inputs));
-        inputs
+        let closure = Rc::new(Closure { number: self.of_references.len(), inputs: met.inputs });
+        self.of_references.insert(references, Rc::clone(&closure));
+        closure
     }
 
     /// An input and everything that it depends on.
@@ -352,8 +376,9 @@ impl<'a> Closures<'a> {
     }
 
     fn references_of_text(&mut self, text: &Text) -> Vec<Reference> {
-        let mut out = Vec::new();
-        for include in &text.scan().includes {
+        let includes = &text.scan().includes;
+        let mut out = Vec::with_capacity(includes.len() + 2);
+        for include in includes {
             let followed = include.kind == IncludeKind::Include;
             out.extend(self.resolve(&include.target).iter().map(|to| Reference { to: *to, followed }));
         }

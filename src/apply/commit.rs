@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use nix::errno::Errno;
 
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
-use super::prepare::{Prepared, Removal, refuse_confined};
+use super::prepare::{Prepared, Removal, refuse_confined, unconfined};
 use super::state::{drop_journal, forget_adopted, write_journal};
 use super::{applied, elapsed_ms, undo};
 use crate::error::Error;
@@ -21,7 +22,7 @@ use crate::observe::{LEDGER, POLICY_DIR, SIGHTING, STATE_DIR, standing_of};
 use crate::plan::{Effect, EntryOf, Standing, mode_as_compiled};
 use crate::policy::LoadSet;
 use crate::profile::PolicyPath;
-use crate::report::{Draft, EntryError, Listing, Outcome, Report, Rollback, RollbackState, RunError};
+use crate::report::{Draft, EntryError, Listing, NeedsRestart, Outcome, Report, Rollback, RollbackState, RunError};
 use crate::sighting::Sighting;
 
 /// The largest file that is compared with what was observed, in bytes.
@@ -38,6 +39,13 @@ impl Prepared {
     /// Carries the plan out. Whatever happens is in the report.
     #[must_use]
     pub fn commit(mut self, listing: Listing) -> Report {
+        let report = self.carry_out(listing);
+        // The process ends with the report. To give back what the plan holds, piece by piece, would keep it waiting.
+        std::mem::forget(self.compiled.plan);
+        report
+    }
+
+    fn carry_out(&mut self, listing: Listing) -> Report {
         let started = Instant::now();
         let mut stage = Stage::BeforeFirstEffect;
         let result = self.transact(&mut stage);
@@ -46,6 +54,12 @@ impl Prepared {
         draft.elapsed.commit = elapsed_ms(started);
         let failure = match result {
             Ok(()) => {
+                match self.unconfined() {
+                    Ok(processes) => draft.needs_restart = processes,
+                    Err(error) => {
+                        draft.warnings.push(format!("done, but which processes to restart is unknown: {error}"))
+                    }
+                }
                 let remembered = self.remember_kernel();
                 draft.warnings.extend(remembered.err().map(|error| format!("done, but {error}")));
                 applied(&mut draft, recovered);
@@ -91,20 +105,33 @@ impl Prepared {
             return Ok(());
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
-        if changes {
-            if let Err(error) = write_journal(&state, &self.journal.to_bytes()) {
-                // It may be there all the same. It says how to undo nothing, so it does no harm where it cannot be
-                // removed.
-                let _best_effort = drop_journal(&self.host.host);
+        // The ledger is written before anything is changed, so that a full disk is found in time, and both at once, since
+        // a file system makes two files durable in about the time of one.
+        let (journal, ledger) = thread::scope(|scope| {
+            let ledger = scope.spawn(|| {
+                let write = |bytes: &Vec<u8>| state.write_temporary(bytes, Attributes::ours(0o600));
+                self.ledger.as_ref().map(write).transpose()
+            });
+            let journal = if changes { write_journal(&state, &self.journal.to_bytes()) } else { Ok(()) };
+            (journal, ledger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let ledger = match journal.and(ledger) {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                // The journal may be there all the same. It says how to undo nothing, so it does no harm where it cannot
+                // be removed.
+                let _best_effort = if changes { drop_journal(&self.host.host) } else { Ok(()) };
                 return Err(error.into());
             }
+        };
+        if changes {
             *stage = Stage::Changing;
             self.change_files()?;
             self.change_kernel()?;
             drop_cached(&self.host.host, &self.compiled.plan.observed.parser_conf, &self.journal.cached)?;
         }
-        if let Some(bytes) = &self.ledger {
-            state.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(LEDGER)?;
+        if let Some(ledger) = ledger {
+            ledger.rename_to(LEDGER)?;
         }
         // From here on the run is done: the next one recognizes a journal whose ledger is in place. Should the ledger
         // be lost with the power, because it could not be flushed, the journal that stays then undoes the run.
@@ -133,28 +160,28 @@ impl Prepared {
     }
 
     fn change_kernel(&mut self) -> Result<(), Failure> {
-        refuse_confined(&self.host.host, &self.removals)?;
+        refuse_confined(&self.host.host, &self.work.removals)?;
         let Some(kernel) = self.host.host.kernel.as_deref_mut() else { return Ok(()) };
         let Some(observed) = &mut self.compiled.plan.observed.kernel else { return Ok(()) };
-        if self.sets.is_empty() && self.removals.is_empty() {
+        if self.work.sets.is_empty() && self.work.removals.is_empty() {
             return Ok(());
         }
         let draft = &mut self.compiled.plan.draft;
         let mut moment = observed.moment.clone();
-        for set in &self.sets {
+        for set in &self.work.sets {
             load(kernel, set, &mut moment, &mut draft.kernel.writes)?;
         }
         draft.kernel.atomic = draft.kernel.writes <= 1;
-        for removal in &self.removals {
+        for removal in &self.work.removals {
             kernel.remove(&removal.name).map_err(refused_by_kernel)?;
             moment.advance(removal.name.namespace.as_deref());
             draft.kernel.writes += 1;
         }
-        let loaded = self.sets.iter().flat_map(|set| set.profiles().iter().map(|profile| profile.name.clone()));
+        let loaded = self.work.sets.iter().flat_map(|set| set.profiles().iter().map(|profile| profile.name.clone()));
         let state = kernel.observe(&loaded.collect())?;
         draft.kernel.revision = Some(state.moment.current.revision);
         draft.kernel.global_mode = Some(state.global_mode.to_string());
-        prove(&self.sets, &self.removals, &state, draft)?;
+        prove(&self.work.sets, &self.work.removals, &state, draft)?;
         // Whoever loaded something meanwhile may have replaced what was looked at before.
         self.sighted = (state.moment == moment).then(|| {
             let mut now = state;
@@ -164,6 +191,12 @@ impl Prepared {
             Sighting::of(&now)
         });
         Ok(())
+    }
+
+    fn unconfined(&self) -> Result<Vec<NeedsRestart>, Error> {
+        let Some(kernel) = self.host.host.kernel.as_deref() else { return Ok(Vec::new()) };
+        let Some(observed) = &self.compiled.plan.observed.kernel else { return Ok(Vec::new()) };
+        unconfined(kernel, &observed.loaded, &self.work.attached)
     }
 
     /// Keeps what was seen in the kernel, so that the next run need not look again.

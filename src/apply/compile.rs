@@ -12,9 +12,10 @@ use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as
 use crate::host::spool::Spool;
 use crate::host::stage::Stage;
 use crate::host::{Host, LockedHost};
+use crate::ledger::Recorded;
 use crate::observe::POLICY_DIR;
 use crate::plan::{Listed, Plan, Source, Step, mode_as_compiled};
-use crate::policy::{self, CompiledProfile, HashAlgorithm};
+use crate::policy::{self, AttachmentRecord, CompiledProfile, HashAlgorithm};
 use crate::profile::{FileName, PolicyPath, ProfileName};
 use crate::report::{Action, Change, EntryError, LoadedProfile, Outcome};
 use crate::syntax::IncludeTarget;
@@ -54,6 +55,8 @@ pub(super) struct CompiledStep {
     pub(super) blob: Blob,
     /// What is in it.
     pub(super) profiles: Vec<CompiledProfile>,
+    /// The same as the ledger remembers it.
+    pub(super) recorded: Vec<Recorded>,
     /// Whether it is another than what is recorded or runs, and so to be loaded.
     pub(super) differs: bool,
 }
@@ -115,7 +118,9 @@ pub(super) fn compile<T: Send>(
     let mut failures: BTreeMap<usize, EntryError> = BTreeMap::new();
     for ((step, _), blob) in sources.iter().zip(blobs) {
         match blob.and_then(|blob| read_back(&plan.steps[*step], blob)) {
-            Ok((blob, profiles)) => results.push(CompiledStep { step: *step, blob, profiles, differs: true }),
+            Ok((blob, profiles, recorded)) => {
+                results.push(CompiledStep { step: *step, blob, profiles, recorded, differs: true });
+            }
             Err(error) => drop(failures.insert(*step, error)),
         }
     }
@@ -236,11 +241,11 @@ fn replacements(text: &Text, search: &[PathBuf], view: View<'_>) -> Vec<(std::op
 }
 
 /// Reads what the parser wrote, and checks that every profile in it has the mode that was asked for.
-fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>), EntryError> {
+fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>, Vec<Recorded>), EntryError> {
     let failed = |message: String| EntryError { message, file: None, line: None };
     let bytes = blob.read().map_err(|error| failed(error.to_string()))?;
-    let profiles = policy::profiles(&bytes)
-        .map_err(|error| failed(format!("what apparmor_parser wrote cannot be read: {error}")))?;
+    let unreadable = |error| failed(format!("what apparmor_parser wrote cannot be read: {error}"));
+    let profiles = policy::profiles(&bytes).map_err(unreadable)?;
     if profiles.is_empty() {
         return Err(failed("the file defines no profile".to_owned()));
     }
@@ -255,7 +260,12 @@ fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>), En
             }
         }
     }
-    Ok((blob, profiles))
+    let record = |profile: &CompiledProfile| {
+        let attachment = AttachmentRecord::of(profile, &bytes)?;
+        Ok(Recorded { name: profile.name.clone(), mode: profile.mode, hash: profile.hash, attachment })
+    };
+    let recorded = profiles.iter().map(record).collect::<Result<_, _>>().map_err(unreadable)?;
+    Ok((blob, profiles, recorded))
 }
 
 /// What files that stay as they are compile to without the plan's changes; none for those that do not compile.
@@ -291,12 +301,12 @@ fn earlier(
 fn repeats(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize, EntryError> {
     let mut found = BTreeMap::new();
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
-    let mut names: BTreeMap<&ProfileName, &FileName> =
-        plan.defined.iter().filter(|(_, file)| !compiled.contains(file)).collect();
+    let elsewhere = |name: &ProfileName| plan.defined.get(name).filter(|file| !compiled.contains(file));
+    let mut names: BTreeMap<&ProfileName, &FileName> = BTreeMap::new();
     for result in results.iter().filter(|result| plan.steps[result.step].enabled) {
         let file = &plan.steps[result.step].file;
         for profile in &result.profiles {
-            if let Some(other) = names.insert(&profile.name, file) {
+            if let Some(other) = names.insert(&profile.name, file).or_else(|| elsewhere(&profile.name)) {
                 let message = format!("the profile `{}` is defined in `{other}` and in `{file}`", profile.name);
                 found.insert(result.step, EntryError { message, file: None, line: None });
             }
@@ -389,16 +399,17 @@ fn warn_of_edited_packages(plan: &mut Plan, host: &Host) -> Result<(), Error> {
 
 /// The names that each step's earlier text defined and that nothing defines any more.
 fn gone(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<FileName, BTreeSet<ProfileName>> {
-    let compiled: BTreeMap<&FileName, &CompiledStep> =
-        results.iter().map(|result| (&plan.steps[result.step].file, result)).collect();
-    let elsewhere = plan.defined.iter().filter(|(_, file)| !compiled.contains_key(file)).map(|(name, _)| name);
+    let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
     let loaded = results.iter().filter(|result| plan.steps[result.step].enabled);
-    let loaded = loaded.flat_map(|result| result.profiles.iter().map(|profile| &profile.name));
-    let defined: BTreeSet<&ProfileName> = elsewhere.chain(loaded).collect();
+    let loaded: BTreeSet<&ProfileName> =
+        loaded.flat_map(|result| result.profiles.iter().map(|profile| &profile.name)).collect();
+    let is_defined = |name: &ProfileName| {
+        loaded.contains(name) || plan.defined.get(name).is_some_and(|file| !compiled.contains(file))
+    };
     let mut gone = BTreeMap::new();
     for step in &plan.steps {
         let names: BTreeSet<ProfileName> =
-            step.defined_before.iter().filter(|name| !defined.contains(name)).cloned().collect();
+            step.defined_before.iter().filter(|name| !is_defined(name)).cloned().collect();
         if !names.is_empty() {
             gone.insert(step.file.clone(), names);
         }
@@ -413,8 +424,8 @@ impl Plan {
         let view = View::new(&self.observed.tree, &nothing);
         let text = view.text(&self.observed.policy_dir.join(step.file.as_str()))?;
         let mut closures = crate::tree::Closures::new(view, &self.observed.search);
-        let inputs = closures.of(&text);
-        Some(Source::of(text, self.observed.is_forced_to_complain(&step.file), &inputs, &closures))
+        let closure = closures.of(&text);
+        Some(Source::of(text, self.observed.is_forced_to_complain(&step.file), &closure.inputs, &closures))
     }
 }
 

@@ -10,9 +10,10 @@ use super::compile::{self, Compiled, Progress, SpoolIn};
 use super::directories::{Directories, temporary};
 use super::state::adopt;
 use super::{Refusal, elapsed_ms, refused};
+use crate::confinement::{self, Attached, Telling};
 use crate::document::OnConfined;
 use crate::error::Error;
-use crate::host::kernel::KernelState;
+use crate::host::kernel::{Kernel, KernelState, Loaded};
 use crate::host::replace::Temporary;
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
@@ -22,7 +23,7 @@ use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
-use crate::report::Action;
+use crate::report::{Action, NeedsRestart};
 use crate::sighting::Sighting;
 
 /// A plan that is compiled, checked and ready to be carried out. It owns the lock: what is committed without being
@@ -36,10 +37,7 @@ pub struct Prepared {
     pub(super) ledger: Option<Vec<u8>>,
     /// The new files and links, by effect; none for removals, and for places whose directory does not exist yet.
     pub(super) temporaries: Vec<Option<Temporary>>,
-    /// What is written to the kernel.
-    pub(super) sets: Vec<LoadSet>,
-    /// What is removed from the kernel afterwards, children before their parents.
-    pub(super) removals: Vec<Removal>,
+    pub(super) work: KernelWork,
     /// What is known of the kernel's profiles, at the moment that it is known of; none while that may be out of date.
     pub(super) sighted: Option<Sighting>,
 }
@@ -61,10 +59,10 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     };
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
-    match assemble(&compiled, &host) {
-        Ok(Assembled { journal, ledger, sets, removals }) => {
+    match assemble(&mut compiled, &host) {
+        Ok(Assembled { journal, ledger, work }) => {
             let sighted = compiled.plan.observed.kernel.as_ref().map(Sighting::of);
-            Ok(Prepared { host, compiled, journal, ledger, temporaries, sets, removals, sighted })
+            Ok(Prepared { host, compiled, journal, ledger, temporaries, work, sighted })
         }
         Err(error) => Err(refused(error, compiled.plan.draft)),
     }
@@ -73,40 +71,91 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
 struct Assembled {
     journal: Journal,
     ledger: Option<Vec<u8>>,
-    sets: Vec<LoadSet>,
-    removals: Vec<Removal>,
+    work: KernelWork,
 }
 
-fn assemble(compiled: &Compiled, locked: &LockedHost) -> Result<Assembled, Error> {
+/// What is done in the kernel; nothing, where it is not managed.
+#[derive(Default)]
+pub(super) struct KernelWork {
+    /// What is written to it.
+    pub(super) sets: Vec<LoadSet>,
+    /// What is removed from it afterwards, children before their parents.
+    pub(super) removals: Vec<Removal>,
+    /// The profiles for executables that run when all is done.
+    pub(super) attached: Vec<Attached>,
+}
+
+fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, Error> {
     let host = &locked.host;
     if host.cancel.is_triggered() {
         return Err(Error::Interrupted);
     }
+    let work = kernel_work(compiled, host)?;
+    let ledger = next_ledger(compiled).map(Ledger::into_bytes);
     let plan = &compiled.plan;
-    let ledger = next_ledger(compiled).map(|ledger| ledger.to_bytes());
-    let (sets, removals) = kernel_work(compiled, host)?;
     let journal = Journal {
         ledger_after: ledger.as_deref().map(Digest::of),
         directories: missing_directories(plan, &host.root)?,
         places: plan.effects.iter().map(|effect| place_change(effect, host)).collect::<Result<_, _>>()?,
-        profiles: profile_changes(compiled, locked, &sets, &removals)?,
+        profiles: profile_changes(compiled, locked, &work)?,
         cached: cached(compiled),
     };
-    Ok(Assembled { journal, ledger, sets, removals })
+    Ok(Assembled { journal, ledger, work })
 }
 
-/// What is to be written to the kernel, and removed from it.
+/// What is to be done in the kernel.
 ///
 /// # Errors
 /// The compiled profiles cannot be loaded together, or a removal would unconfine running processes.
-pub(super) fn kernel_work(compiled: &Compiled, host: &Host) -> Result<(Vec<LoadSet>, Vec<Removal>), Error> {
+pub(super) fn kernel_work(compiled: &Compiled, host: &Host) -> Result<KernelWork, Error> {
     if compiled.plan.observed.kernel.is_none() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(KernelWork::default());
     }
     let (sets, removals) = (load_sets(compiled)?, removals(compiled));
     refuse_orphans(compiled, &sets)?;
     refuse_confined(host, &removals)?;
-    Ok((sets, removals))
+    let attached = attached(compiled, &sets, &removals);
+    Ok(KernelWork { sets, removals, attached })
+}
+
+/// The recorded profiles for executables that are loaded once the plan is carried out.
+fn attached(compiled: &Compiled, sets: &[LoadSet], removals: &[Removal]) -> Vec<Attached> {
+    let plan = &compiled.plan;
+    let mut records: BTreeMap<&FileName, &[Recorded]> =
+        plan.observed.ledger.compiled.iter().map(|(file, record)| (file, &record.profiles[..])).collect();
+    for result in &compiled.results {
+        records.insert(&plan.steps[result.step].file, &result.recorded);
+    }
+    let put: BTreeSet<&ProfileName> = sets.iter().flat_map(|set| set.profiles()).map(|profile| &profile.name).collect();
+    let taken: BTreeSet<&ProfileName> = removals.iter().map(|removal| &removal.name).collect();
+    let is_loaded = |name: &ProfileName| {
+        let before = plan.observed.kernel.as_ref().is_some_and(|kernel| kernel.loaded.contains_key(name));
+        put.contains(name) || before && !taken.contains(name)
+    };
+    let mut attached = Vec::new();
+    for (file, profiles) in records {
+        let telling = if plan.draft.profiles.contains_key(file) { Telling::Told } else { Telling::Silent };
+        for profile in profiles.iter().filter(|profile| is_loaded(&profile.name)) {
+            let attachment = profile.attachment.clone();
+            attached.extend(attachment.map(|attachment| Attached { name: profile.name.clone(), attachment, telling }));
+        }
+    }
+    attached
+}
+
+/// The processes that should run under one of these profiles and do not.
+pub(super) fn unconfined(
+    kernel: &dyn Kernel,
+    loaded: &BTreeMap<ProfileName, Loaded>,
+    attached: &[Attached],
+) -> Result<Vec<NeedsRestart>, Error> {
+    if attached.iter().all(|profile| profile.telling == Telling::Silent) {
+        return Ok(Vec::new());
+    }
+    let mut processes = kernel.processes()?;
+    processes.retain(|process| process.pid != std::process::id());
+    let ours: BTreeSet<&ProfileName> = attached.iter().map(|profile| &profile.name).collect();
+    Ok(confinement::needs_restart(attached, &processes, |name| loaded.contains_key(name) && !ours.contains(name)))
 }
 
 /// Refuses hats and children whose parent is neither loaded nor in the set: the kernel would not take any of it.
@@ -168,16 +217,16 @@ fn place_change(effect: &Effect, host: &Host) -> Result<PlaceChange, Error> {
     Ok(PlaceChange { path: effect.path.clone(), before, after: effect.after.stands() })
 }
 
-/// The next ledger; none where nothing is changed and nothing new is known.
-fn next_ledger(compiled: &Compiled) -> Option<Ledger> {
-    let plan = &compiled.plan;
+/// The next ledger, made from the one that was observed; none where nothing is changed and nothing new is known.
+fn next_ledger(compiled: &mut Compiled) -> Option<Ledger> {
+    let plan = &mut compiled.plan;
     let before = &plan.observed.ledger;
     let unchanged = plan.effects.is_empty() && plan.forgotten.is_empty() && plan.held == before.held;
     if unchanged && compiled.results.is_empty() && compiled.gone.is_empty() {
         return None;
     }
-    let mut next = before.clone();
-    next.runs = before.runs.wrapping_add(1);
+    let mut next = std::mem::take(&mut plan.observed.ledger);
+    next.runs = next.runs.wrapping_add(1);
     next.held.clone_from(&plan.held);
     let mut recorder = Recorder::new(next);
     for file in &plan.forgotten {
@@ -186,18 +235,13 @@ fn next_ledger(compiled: &Compiled) -> Option<Ledger> {
     for result in &compiled.results {
         let step = &plan.steps[result.step];
         let Some(source) = &step.compile else { continue };
-        let profiles = result.profiles.iter().map(|profile| Recorded {
-            name: profile.name.clone(),
-            mode: profile.mode,
-            hash: profile.hash,
-        });
         recorder.record(
             &step.file,
             source.text.digest(),
             source.forced_complain,
             &plan.observed.toolchain,
             &source.inputs,
-            profiles.collect(),
+            result.recorded.clone(),
         );
     }
     Some(recorder.finish())
@@ -270,21 +314,16 @@ pub(super) fn refuse_confined(host: &Host, removals: &[Removal]) -> Result<(), E
     })
 }
 
-fn profile_changes(
-    compiled: &Compiled,
-    locked: &LockedHost,
-    sets: &[LoadSet],
-    removals: &[Removal],
-) -> Result<Vec<ProfileChange>, Error> {
+fn profile_changes(compiled: &Compiled, locked: &LockedHost, work: &KernelWork) -> Result<Vec<ProfileChange>, Error> {
     let (Some(kernel), Some(state)) = (locked.host.kernel.as_deref(), &compiled.plan.observed.kernel) else {
         return Ok(Vec::new());
     };
-    let put = sets.iter().flat_map(|set| set.profiles().iter()).map(|profile| {
+    let put = work.sets.iter().flat_map(|set| set.profiles().iter()).map(|profile| {
         let after = LoadedPolicy { hash: None, computed: Some(profile.hash), mode: profile.mode };
         (profile.name.clone(), Some(after))
     });
     let after: Vec<(ProfileName, Option<LoadedPolicy>)> =
-        put.chain(removals.iter().map(|removal| (removal.name.clone(), None))).collect();
+        put.chain(work.removals.iter().map(|removal| (removal.name.clone(), None))).collect();
     let there: BTreeSet<ProfileName> =
         after.iter().map(|(name, _)| name).filter(|name| state.loaded.contains_key(*name)).cloned().collect();
     let mut blobs: BTreeMap<ProfileName, Vec<u8>> = BTreeMap::new();

@@ -290,6 +290,28 @@ fn running_processes_keep_their_confinement_unless_the_document_says_otherwise()
 }
 
 #[test]
+fn what_must_be_restarted_is_told_on_every_run() {
+    let bench = Bench::new();
+    bench.kernel.start(7, "/opt/a", &name("a"));
+    let wanted = document(&[entry("a", "/x r,"), entry("b", "/x r,")]);
+    let told = |report: &Report| {
+        let told = report.needs_restart.iter().map(|it| (it.pid, it.profile.clone(), it.certain));
+        told.collect::<Vec<_>>()
+    };
+    let expected = [(7, "a".to_owned(), true)];
+    assert_eq!(told(&bench.check(&wanted)), expected, "it would have to be restarted");
+    assert_eq!(told(&bench.apply(&wanted)), expected);
+    assert_eq!(told(&bench.apply(&wanted)), expected, "a restart that failed once is asked for again");
+    bench.kernel.end(7);
+    bench.kernel.start(8, "/opt/a", &name("a"));
+    assert_eq!(told(&bench.apply(&wanted)), []);
+    let mut willing = document(&[entry("b", "/x r,")]);
+    willing["defaults"] = json!({ "on_confined": "unload" });
+    assert_eq!(told(&bench.apply(&willing)), [], "nothing is for it any more");
+    assert_eq!(told(&bench.apply(&wanted)), [(8, "a".to_owned(), true)], "loaded again is not confined again");
+}
+
+#[test]
 fn profiles_of_others_are_never_touched() {
     let bench = Bench::new();
     let foreign = LoadSet::build(&[sample::blob("docker-default", Mode::Enforce, "theirs")]).unwrap();

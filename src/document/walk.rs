@@ -182,7 +182,10 @@ fn exclude_with_absent(more: &[&str], entry: &mut Fields<'_, '_>) {
 }
 
 impl Word for Objection {
-    const WORDS: &'static [(&'static str, Self)] = &[(Self::KernelGlobalMode.code(), Self::KernelGlobalMode)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        (Self::KernelGlobalMode.code(), Self::KernelGlobalMode),
+        (Self::KernelWithoutEvidence.code(), Self::KernelWithoutEvidence),
+    ];
 }
 
 impl Word for State {

@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -126,19 +126,20 @@ impl Dir {
     /// # Errors
     /// It cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
-        self.list_unsorted().map_err(failed("list", self.shown())).map(|mut listed| {
+        self.list_where(|_, _| true).map_err(failed("list", self.shown())).map(|mut listed| {
             listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             listed
         })
     }
 
-    fn list_unsorted(&self) -> nix::Result<Vec<Listed>> {
+    /// The names that `wanted` says, in no order.
+    fn list_where(&self, wanted: impl Fn(&OsStr, Kind) -> bool) -> nix::Result<Vec<Listed>> {
         // A descriptor of its own, so that two listings do not share one position.
         let mut reading = nix::dir::Dir::from_fd(open_at(self.fd(), Path::new("."), DIRECTORY, Mode::empty())?)?;
         let mut listed = Vec::new();
         for entry in reading.iter() {
             let entry = entry?;
-            let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;
             }
@@ -147,13 +148,15 @@ impl Dir {
                 Some(Type::Directory) => Kind::Directory,
                 Some(Type::Symlink) => Kind::Link,
                 // Not every file system tells the type in a listing (readdir(3), `DT_UNKNOWN`).
-                _ => match self.stat(Path::new(&name)) {
+                _ => match self.stat(Path::new(name)) {
                     Ok(stat) => Kind::of(&stat),
                     Err(Errno::ENOENT) => continue,
                     Err(errno) => return Err(errno),
                 },
             };
-            listed.push(Listed { name, kind });
+            if wanted(name, kind) {
+                listed.push(Listed { name: name.to_owned(), kind });
+            }
         }
         Ok(listed)
     }
@@ -297,13 +300,12 @@ impl Dir {
     /// A directory cannot be read, or a file cannot be removed.
     pub fn sweep_temporaries(&self) -> Result<usize, Error> {
         let mut swept = 0;
-        for Listed { name, kind } in self.list()? {
+        let found = self.list_where(|name, kind| kind == Kind::Directory || is_temporary(name));
+        for Listed { name, kind } in found.map_err(failed("list", self.shown()))? {
             swept += match kind {
                 Kind::Directory => self.dir(name)?.map_or(Ok(0), |dir| dir.sweep_temporaries())?,
-                Kind::File | Kind::Link if is_temporary(&name) => {
-                    usize::from(self.remove_file(name)? == Removal::Removed)
-                }
-                Kind::File | Kind::Link | Kind::Special(_) => 0,
+                Kind::File | Kind::Link => usize::from(self.remove_file(name)? == Removal::Removed),
+                Kind::Special(_) => 0,
             };
         }
         Ok(swept)

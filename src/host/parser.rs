@@ -161,8 +161,8 @@ impl Parser {
     /// The file cannot be read.
     #[expect(clippy::disallowed_methods, reason = "the program is the host's, whatever the root")]
     pub fn identity(&self) -> Result<Digest, Error> {
-        let bytes = std::fs::read(&self.program).map_err(cannot("read", &self.program))?;
-        Ok(Digest::of(&bytes))
+        let program = File::open(&self.program).map_err(cannot("read", &self.program))?;
+        Digest::of_all(program).map_err(cannot("read", &self.program))
     }
 
     /// The version that the program gives, such as `3.0.8`, or the first line that it says if that is something else.

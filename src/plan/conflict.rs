@@ -4,6 +4,7 @@
 //! 6.12 (`__replace_profile`). Two profiles that match one executable equally well: the kernel picks neither and runs
 //! it unconfined (security/apparmor/domain.c, `__attach_match`).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::{EntryOf, Expected, ExpectedHeader};
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{FileName, Mode, ProfileName};
 use crate::syntax::{HeaderKind, Scan, Variables};
-use crate::tree::{Closures, InputId, Node, Text};
+use crate::tree::{Closure, Closures, InputId, Node, Text};
 
 /// A namespace and a pattern without variables and alternations.
 type Attachment = (Option<String>, String);
@@ -21,17 +22,27 @@ type Attachment = (Option<String>, String);
 /// What the profile files of one view define.
 #[derive(Debug, Default)]
 pub(super) struct Definitions<'t> {
-    /// Every name, with the files that define it.
-    names: HashMap<ProfileName, Vec<&'t FileName>>,
-    /// Every attachment of a namespace, variables and alternations expanded, with the profiles that have it.
-    attachments: HashMap<Attachment, Vec<(&'t FileName, Rc<ProfileName>)>>,
+    /// Every name, with the file that defines it first.
+    names: HashMap<ProfileName, &'t FileName>,
+    /// The names that are defined again, with the first file and the other.
+    repeated: Vec<(ProfileName, [&'t FileName; 2])>,
+    /// Every attachment of a namespace, variables and alternations expanded, with the profile that has it first.
+    attachments: HashMap<Attachment, Attached<'t>>,
+    /// The attachments that more profiles have, with the first profile and the other.
+    shared: Vec<(Attachment, [Attached<'t>; 2])>,
 }
+
+/// A profile with an attachment, and its file.
+type Attached<'t> = (&'t FileName, Rc<ProfileName>);
 
 impl<'t> Definitions<'t> {
     fn add(&mut self, file: &'t FileName, scan: &Scan, variables: &Variables) {
         for (at, header) in scan.headers.iter().enumerate() {
             let name = scan.name(at, variables);
-            self.names.entry(name.clone()).or_default().push(file);
+            match self.names.entry(name.clone()) {
+                Entry::Vacant(new) => drop(new.insert(file)),
+                Entry::Occupied(first) => self.repeated.push((name.clone(), [first.get(), file])),
+            }
             if header.parent.is_some() || header.kind == HeaderKind::Hat {
                 continue;
             }
@@ -40,16 +51,20 @@ impl<'t> Definitions<'t> {
             let Ok(patterns) = scan.attachments(at, variables) else { continue };
             let name = Rc::new(name);
             for pattern in patterns {
-                let key = (name.namespace.clone(), pattern);
-                self.attachments.entry(key).or_default().push((file, Rc::clone(&name)));
+                let attached = (file, Rc::clone(&name));
+                match self.attachments.entry((name.namespace.clone(), pattern)) {
+                    Entry::Vacant(new) => drop(new.insert(attached)),
+                    Entry::Occupied(first) => {
+                        self.shared.push((first.key().clone(), [first.get().clone(), attached]));
+                    }
+                }
             }
         }
     }
 
     /// Every name, with a file that defines it.
-    pub(super) fn into_names(self) -> BTreeMap<ProfileName, FileName> {
-        let names = self.names.into_iter();
-        names.filter_map(|(name, files)| Some((name, (*files.first()?).clone()))).collect()
+    pub(super) fn into_names(self) -> HashMap<ProfileName, FileName> {
+        self.names.into_iter().map(|(name, file)| (name, file.clone())).collect()
     }
 
     pub(super) fn defines(&self, name: &ProfileName) -> bool {
@@ -57,30 +72,50 @@ impl<'t> Definitions<'t> {
     }
 }
 
-/// The variables that texts see through their includes. Most profiles see the same ones, so each set is built once.
+/// What texts see through their includes. Most profiles see the same variables, so each set is built once.
 #[derive(Debug, Default)]
 pub(super) struct Scopes {
-    known: HashMap<Vec<InputId>, Rc<Variables>>,
+    /// By the closure's number.
+    of_closures: HashMap<usize, Scope>,
+    /// By the files that declare variables, in order.
+    variables: HashMap<Vec<InputId>, Rc<Variables>>,
+}
+
+/// What the texts of one closure see.
+#[derive(Debug, Clone)]
+struct Scope {
+    variables: Rc<Variables>,
+    /// Whether an included file has headers of profiles.
+    has_headers: bool,
 }
 
 impl Scopes {
-    pub(super) fn of(&mut self, text: &Text, inputs: &[InputId], closures: &Closures<'_>) -> Rc<Variables> {
-        let declaring = |id: &InputId| match closures.node(*id) {
-            Node::File(text) => Some(text.scan()).filter(|scan| !scan.variables.is_empty()),
-            Node::Absent | Node::Directory(_) => None,
-        };
-        let key: Vec<InputId> = inputs.iter().copied().filter(|id| declaring(id).is_some()).collect();
-        let shared = self.known.entry(key).or_insert_with_key(|key| {
-            let mut variables = Variables::default();
-            key.iter().filter_map(declaring).for_each(|scan| variables.add(scan));
-            Rc::new(variables)
-        });
+    pub(super) fn of(&mut self, text: &Text, closure: &Closure, closures: &Closures<'_>) -> Rc<Variables> {
+        let shared = &self.scope(closure, closures).variables;
         if text.scan().variables.is_empty() {
             return Rc::clone(shared);
         }
         let mut own = (**shared).clone();
         own.add(text.scan());
         Rc::new(own)
+    }
+
+    fn scope(&mut self, closure: &Closure, closures: &Closures<'_>) -> &Scope {
+        self.of_closures.entry(closure.number).or_insert_with(|| {
+            let scan = |id: &InputId| match closures.node(*id) {
+                Node::File(text) => Some(text.scan()),
+                Node::Absent | Node::Directory(_) => None,
+            };
+            let declaring = |id: &InputId| scan(id).filter(|scan| !scan.variables.is_empty());
+            let key: Vec<InputId> = closure.inputs.iter().copied().filter(|id| declaring(id).is_some()).collect();
+            let variables = self.variables.entry(key).or_insert_with_key(|key| {
+                let mut variables = Variables::default();
+                key.iter().filter_map(declaring).for_each(|scan| variables.add(scan));
+                Rc::new(variables)
+            });
+            let has_headers = closure.inputs.iter().filter_map(scan).any(|scan| !scan.headers.is_empty());
+            Scope { variables: Rc::clone(variables), has_headers }
+        })
     }
 }
 
@@ -92,14 +127,10 @@ pub(super) fn definitions<'t>(
 ) -> Definitions<'t> {
     let mut found = Definitions::default();
     for (file, text) in texts {
-        let inputs = closures.of(text);
-        let variables = scopes.of(text, &inputs, closures);
+        let closure = closures.of(text);
+        let variables = scopes.of(text, &closure, closures);
         found.add(file, text.scan(), &variables);
-        let declares = |id: &InputId| match closures.node(*id) {
-            Node::File(text) => !text.scan().headers.is_empty(),
-            Node::Absent | Node::Directory(_) => false,
-        };
-        if inputs.iter().any(declares) {
+        if scopes.scope(&closure, closures).has_headers {
             for included in closures.at_top_level(text) {
                 found.add(file, included.scan(), &variables);
             }
@@ -110,8 +141,8 @@ pub(super) fn definitions<'t>(
 
 /// The names that `text` defines.
 pub(super) fn names_of(text: &Text, closures: &mut Closures<'_>, scopes: &mut Scopes) -> BTreeSet<ProfileName> {
-    let inputs = closures.of(text);
-    let variables = scopes.of(text, &inputs, closures);
+    let closure = closures.of(text);
+    let variables = scopes.of(text, &closure, closures);
     let scan = text.scan();
     (0..scan.headers.len()).flat_map(|header| scan.names(header, &variables)).collect()
 }
@@ -124,8 +155,8 @@ pub(super) fn expected(
     closures: &mut Closures<'_>,
     scopes: &mut Scopes,
 ) -> Expected {
-    let inputs = closures.of(text);
-    let variables = scopes.of(text, &inputs, closures);
+    let closure = closures.of(text);
+    let variables = scopes.of(text, &closure, closures);
     let scan = text.scan();
     let headers = scan.headers.iter().enumerate().map(|(at, header)| {
         let written = header.mode.unwrap_or(Mode::Enforce);
@@ -145,37 +176,32 @@ pub(super) fn check(found: &Definitions<'_>, goals: &[Goal], problems: &mut Vec<
         })
         .collect();
     let pointer = |first: &FileName, second: &FileName| pointers.get(second).or_else(|| pointers.get(first)).copied();
-    for (name, files) in &found.names {
-        for pair in files.windows(2) {
-            let Some(pointer) = pointer(pair[0], pair[1]) else { continue };
-            let message = if pair[0] == pair[1] {
-                format!("`{}` defines the profile `{name}` twice", pair[0])
-            } else {
-                format!("the profile `{name}` is defined in `{}` and in `{}`", pair[0], pair[1])
-            };
-            problems.push(
-                Problem::new(pointer, ProblemCode::DuplicateProfileName, message)
-                    .allowed("one file a name: rename a profile, or make one of the files absent or disabled"),
-            );
-        }
+    for (name, [file, other_file]) in &found.repeated {
+        let Some(pointer) = pointer(file, other_file) else { continue };
+        let message = if file == other_file {
+            format!("`{file}` defines the profile `{name}` twice")
+        } else {
+            format!("the profile `{name}` is defined in `{file}` and in `{other_file}`")
+        };
+        problems.push(
+            Problem::new(pointer, ProblemCode::DuplicateProfileName, message)
+                .allowed("one file a name: rename a profile, or make one of the files absent or disabled"),
+        );
     }
     let mut told = BTreeSet::new();
-    let mut shared: Vec<_> = found.attachments.iter().filter(|(_, profiles)| profiles.len() > 1).collect();
-    shared.sort_unstable_by_key(|(attachment, _)| *attachment);
-    for ((_, pattern), profiles) in shared {
-        for pair in profiles.windows(2) {
-            let ((file, name), (other_file, other_name)) = (&pair[0], &pair[1]);
-            let Some(pointer) = pointer(file, other_file) else { continue };
-            if name == other_name || !told.insert((name, other_name)) {
-                continue;
-            }
-            let message = format!(
-                "`{name}` in `{file}` and `{other_name}` in `{other_file}` both attach to {pattern}: the kernel would run it unconfined"
-            );
-            problems.push(
-                Problem::new(pointer, ProblemCode::EqualAttachment, message)
-                    .allowed("one profile an executable: make one of the files absent or disabled"),
-            );
+    let mut shared: Vec<_> = found.shared.iter().collect();
+    shared.sort_by_key(|(attachment, _)| attachment);
+    for ((_, pattern), [(file, name), (other_file, other_name)]) in shared {
+        let Some(pointer) = pointer(file, other_file) else { continue };
+        if name == other_name || !told.insert((name, other_name)) {
+            continue;
         }
+        let message = format!(
+            "`{name}` in `{file}` and `{other_name}` in `{other_file}` both attach to {pattern}: the kernel would run it unconfined"
+        );
+        problems.push(
+            Problem::new(pointer, ProblemCode::EqualAttachment, message)
+                .allowed("one profile an executable: make one of the files absent or disabled"),
+        );
     }
 }

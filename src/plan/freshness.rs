@@ -10,7 +10,7 @@ use crate::ledger::Compiled;
 use crate::policy::HashAlgorithm;
 use crate::profile::FileName;
 use crate::report::{Change, LoadedProfile, Reason};
-use crate::tree::{Closures, Input, InputId, Text};
+use crate::tree::{Closure, Closures, Input, InputId, Text};
 
 /// Compares with the ledger's records.
 pub(super) struct Freshness<'a> {
@@ -22,12 +22,15 @@ pub(super) struct Freshness<'a> {
     /// For each of the ledger's numbers the last comparison that met it.
     met: Vec<u32>,
     comparisons: u32,
+    /// Whether a list of the ledger's is what a closure has, by the numbers of both.
+    known: HashMap<(u32, usize), bool>,
 }
 
 impl<'a> Freshness<'a> {
     pub(super) fn new(observed: &'a Observed) -> Self {
         let met = vec![0; observed.ledger.input_count()];
-        Self { observed, numbers: observed.ledger.input_numbers(), translated: Vec::new(), met, comparisons: 0 }
+        let numbers = observed.ledger.input_numbers();
+        Self { observed, numbers, translated: Vec::new(), met, comparisons: 0, known: HashMap::new() }
     }
 
     /// Why what the ledger records for `file` is not what compiling it now would give; empty when it is.
@@ -36,7 +39,7 @@ impl<'a> Freshness<'a> {
         file: &FileName,
         text: &Text,
         forced_complain: bool,
-        inputs: &[InputId],
+        closure: &Closure,
         closures: &Closures<'_>,
     ) -> Staleness {
         let ledger = &self.observed.ledger;
@@ -55,9 +58,9 @@ impl<'a> Freshness<'a> {
         if then.features != now.features {
             reasons.push(Reason::FEATURES.into());
         }
-        if !self.inputs_are(record, inputs, closures) {
+        if !self.inputs_are(record, closure, closures) {
             let then: BTreeSet<&Input> = ledger.inputs(record).collect();
-            let now: BTreeSet<&Input> = inputs.iter().map(|id| closures.input(*id)).collect();
+            let now: BTreeSet<&Input> = closure.inputs.iter().map(|id| closures.input(*id)).collect();
             let paths = then.symmetric_difference(&now).map(|input| input.path.as_path()).collect();
             reasons.extend(self.include_reasons(&paths));
         }
@@ -95,8 +98,17 @@ impl<'a> Freshness<'a> {
         reasons.into_iter().collect()
     }
 
-    fn inputs_are(&mut self, record: &Compiled, inputs: &[InputId], closures: &Closures<'_>) -> bool {
-        let recorded = record.input_numbers();
+    fn inputs_are(&mut self, record: &Compiled, closure: &Closure, closures: &Closures<'_>) -> bool {
+        let key = (record.input_list(), closure.number);
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let same = self.compare(self.observed.ledger.input_list(record.input_list()), &closure.inputs, closures);
+        self.known.insert(key, same);
+        same
+    }
+
+    fn compare(&mut self, recorded: &[u32], inputs: &[InputId], closures: &Closures<'_>) -> bool {
         if recorded.len() != inputs.len() {
             return false;
         }

@@ -1,6 +1,6 @@
 //! What each entry of the document, and each place that is given up, asks of the places in the policy directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Effect, EntryOf, Observed, Standing, Target};
@@ -82,12 +82,12 @@ impl Goal {
 
     /// Whether the profile is loaded, and whether a link forces complain mode, once the goal is reached.
     pub(super) fn switches(&self, observed: &Observed, file: &FileName) -> (bool, bool) {
-        let effective = |path: PolicyPath| match self.target_of(&path) {
-            Some(target) => !matches!(target, Target::Absent),
-            None => observed.standing(&path).is_effective(),
-        };
-        let forced = observed.parser_conf.forces_complain || effective(PolicyPath::force_complain_link(file));
-        (!effective(PolicyPath::disable_link(file)), forced)
+        let target =
+            |directory| self.places.iter().find(|place| place.path.is_in(directory, file)).map(|it| &it.target);
+        let is_there = |target: &Target| !matches!(target, Target::Absent);
+        let disabled = target(DISABLE).map_or_else(|| observed.is_disabled(file), is_there);
+        let forced = target(FORCE_COMPLAIN).map_or_else(|| observed.is_forced_to_complain(file), is_there);
+        (!disabled, observed.parser_conf.forces_complain || forced)
     }
 
     /// Whether the file gets another text.
@@ -154,7 +154,7 @@ struct Maker<'a> {
     owner: Owner,
     supersedes: Vec<Owner>,
     /// What the ledger holds and the document does not speak of.
-    uncovered: BTreeMap<&'a PolicyPath, &'a Held>,
+    uncovered: HashMap<&'a PolicyPath, &'a Held>,
     problems: &'a mut Vec<Problem>,
     warnings: &'a mut Vec<String>,
 }
@@ -569,14 +569,9 @@ fn same_but_for_flags(before: &Text, after: &Text, mode: Mode) -> bool {
     *rewritten.text == *other.text
 }
 
-/// Whether the place is one of the links that switch profiles, which are no policy text.
-pub(super) fn is_link(path: &PolicyPath) -> bool {
-    [DISABLE, FORCE_COMPLAIN].into_iter().any(|directory| path.parents().any(|parent| parent.as_str() == directory))
-}
-
 /// The entry that a held place belongs to, and that entry's file.
 pub(super) fn entry_of(path: &PolicyPath) -> (EntryOf, PolicyPath) {
-    let name = path.as_str().rsplit_once('/').filter(|_| is_link(path)).map_or(path.as_str(), |(_, name)| name);
+    let name = path.as_str().rsplit_once('/').filter(|_| path.is_link()).map_or(path.as_str(), |(_, name)| name);
     let file = FileName::new(name).ok();
     match file {
         Some(file) => (EntryOf::Profile(file.clone()), PolicyPath::from(&file)),

@@ -1,6 +1,6 @@
 //! Weighs every profile that a plan concerns: what becomes of its file, and whether it must be compiled again.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::tree::{Closures, InputId, Overlay, Text, View};
 pub(super) struct Weighed {
     pub(super) problems: Vec<Problem>,
     pub(super) steps: Vec<Step>,
-    pub(super) defined: BTreeMap<ProfileName, FileName>,
+    pub(super) defined: HashMap<ProfileName, FileName>,
     pub(super) forgotten: Vec<FileName>,
 }
 
@@ -39,20 +39,22 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
     };
 
     let installed = installed(after, observed);
-    let switches: BTreeMap<&FileName, bool> = goals
+    let switches: HashMap<&FileName, (bool, bool)> = goals
         .iter()
         .filter_map(|goal| match &goal.entry {
-            EntryOf::Profile(file) => Some((file, goal.switches(observed, file).0)),
+            EntryOf::Profile(file) => Some((file, goal.switches(observed, file))),
             EntryOf::File(_) => None,
         })
         .collect();
-    let is_enabled = |file: &FileName| switches.get(file).copied().unwrap_or_else(|| !observed.is_disabled(file));
+    let is_enabled =
+        |file: &FileName| switches.get(file).map_or_else(|| !observed.is_disabled(file), |(enabled, _)| *enabled);
     let enabled = installed.iter().filter(|(file, _)| is_enabled(file));
     let definitions = conflict::definitions(enabled, &mut scales.after, &mut scales.scopes_after);
     let mut problems = Vec::new();
     conflict::check(&definitions, goals, &mut problems);
 
     let mut steps = Vec::new();
+    let mut entries = Vec::with_capacity(goals.len());
     for goal in goals {
         match &goal.entry {
             EntryOf::File(path) => {
@@ -63,12 +65,13 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
             EntryOf::Profile(file) => {
                 let (entry, step) = scales.listed(file, goal, &definitions);
                 if entry.action != Action::Keep || goal.kind != GoalKind::Pruned {
-                    draft.profiles.insert(file.clone(), entry);
+                    entries.push((file.clone(), entry));
                 }
                 steps.extend(step);
             }
         }
     }
+    draft.profiles = entries.into_iter().collect();
     if !overlay.is_empty() {
         for (file, text) in installed.iter().filter(|(file, _)| is_enabled(file)) {
             if draft.profiles.contains_key(file) {
@@ -152,8 +155,9 @@ impl Scales<'_> {
     ) -> Option<Step> {
         let changed = !goal.effects.is_empty();
         let file = entry.file.clone();
-        let inputs = self.after.of(&text);
-        let stale = self.freshness.stale_reasons(&file, &text, forced_complain, &inputs, &self.after);
+        let closure = self.after.of(&text);
+        let stale = self.freshness.stale_reasons(&file, &text, forced_complain, &closure, &self.after);
+        let inputs = &closure.inputs;
         let kernel = if enabled { self.freshness.kernel_reasons(&file) } else { Vec::new() };
         if let (true, Some(record)) = (enabled, self.observed.ledger.compiled.get(&file)) {
             entry.loaded = freshness::loaded_entries(record, self.observed.kernel.as_ref());
@@ -166,7 +170,7 @@ impl Scales<'_> {
             // itself changes among its includes is one, unless the file is new.
             Staleness::Stale(_) if is_new => {}
             Staleness::Stale(_) if goal.changes_text(self.observed) => {
-                entry.reasons.extend(self.freshness.include_reasons(&self.changed_among(&inputs)));
+                entry.reasons.extend(self.freshness.include_reasons(&self.changed_among(inputs)));
                 entry.reasons.extend(kernel);
             }
             Staleness::Stale(reasons) => {
@@ -174,9 +178,9 @@ impl Scales<'_> {
                 entry.reasons.extend(kernel);
             }
         }
-        let touched = changed || self.includes_changed(&inputs);
+        let touched = changed || self.includes_changed(inputs);
         if touched && !changed && entry.reasons.is_empty() {
-            entry.reasons = self.freshness.include_reasons(&self.changed_among(&inputs));
+            entry.reasons = self.freshness.include_reasons(&self.changed_among(inputs));
         }
         if entry.action == Action::Keep {
             entry.action = Action::Reload;
@@ -184,7 +188,7 @@ impl Scales<'_> {
         let expected = conflict::expected(&text, goal.mode, forced_complain, &mut self.after, &mut self.scopes_after);
         Some(Step {
             listed: Listed::Document,
-            compile: Some(Source::of(text, forced_complain, &inputs, &self.after)),
+            compile: Some(Source::of(text, forced_complain, inputs, &self.after)),
             expected,
             defined_before: self.defined_before(&file),
             on_confined: goal.on_confined,
@@ -223,13 +227,13 @@ impl Scales<'_> {
 
     /// An installed profile that the document does not list, if it depends on something that the document changes.
     fn dependent(&mut self, file: &FileName, text: &Arc<Text>) -> Option<(ProfileEntry, Step)> {
-        let inputs = self.after.of(text);
-        let old_inputs = self.before.of(text);
+        let (closure, old_closure) = (self.after.of(text), self.before.of(text));
+        let (inputs, old_inputs) = (&closure.inputs, &old_closure.inputs);
         let was_included = old_inputs.iter().any(|id| self.changed.contains(&self.before.input(*id).path));
-        if !was_included && !self.includes_changed(&inputs) {
+        if !was_included && !self.includes_changed(inputs) {
             return None;
         }
-        let changed = freshness::changed_paths(&old_inputs, &self.before, &inputs, &self.after);
+        let changed = freshness::changed_paths(old_inputs, &self.before, inputs, &self.after);
         if changed.is_empty() {
             return None;
         }
@@ -254,7 +258,7 @@ impl Scales<'_> {
         let step = Step {
             file: file.clone(),
             listed: Listed::Dependent,
-            compile: Some(Source::of(Arc::clone(text), forced_complain, &inputs, &self.after)),
+            compile: Some(Source::of(Arc::clone(text), forced_complain, inputs, &self.after)),
             expected: Expected::default(),
             defined_before,
             on_confined: OnConfined::Refuse,

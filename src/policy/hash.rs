@@ -1,11 +1,12 @@
 //! The hash by which the kernel tells which policy it runs (`sha256` or `sha1` under `policy/profiles/`).
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
+
+use crate::profile::{deserialize_hex, deserialize_str, read_hex, write_hex};
 
 /// The algorithm that a kernel hashes policy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,10 +23,10 @@ pub enum HashAlgorithm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelHash {
     /// As a kernel that uses SHA-1 shows it.
-    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    #[serde(serialize_with = "to_hex", deserialize_with = "deserialize_hex")]
     pub sha1: [u8; 20],
     /// As a kernel that uses SHA-256 shows it.
-    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    #[serde(serialize_with = "to_hex", deserialize_with = "deserialize_hex")]
     pub sha256: [u8; 32],
 }
 
@@ -65,8 +66,8 @@ impl ShownHash {
     #[must_use]
     pub fn from_hex(digits: &str) -> Option<Self> {
         match digits.len() {
-            40 => bytes_of(digits).map(Self::Sha1),
-            64 => bytes_of(digits).map(Self::Sha256),
+            40 => read_hex(digits).map(Self::Sha1),
+            64 => read_hex(digits).map(Self::Sha256),
             _ => None,
         }
     }
@@ -83,10 +84,11 @@ impl ShownHash {
 
 impl fmt::Display for ShownHash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&match self {
-            Self::Sha1(bytes) => hex_of(bytes),
-            Self::Sha256(bytes) => hex_of(bytes),
-        })
+        let bytes: &[u8] = match self {
+            Self::Sha1(bytes) => bytes,
+            Self::Sha256(bytes) => bytes,
+        };
+        out.write_str(write_hex(bytes, &mut [0; 64]))
     }
 }
 
@@ -104,32 +106,13 @@ impl Serialize for ShownHash {
 
 impl<'de> Deserialize<'de> for ShownHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let digits = Cow::<'de, str>::deserialize(deserializer)?;
-        Self::from_hex(&digits).ok_or_else(|| de::Error::custom("a kernel's hash has 40 or 64 hexadecimal digits"))
+        let what = "a kernel's hash of 40 or 64 hexadecimal digits";
+        deserialize_str(deserializer, what, |digits| {
+            Self::from_hex(digits).ok_or_else(|| format!("this is not {what}"))
+        })
     }
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    let mut digits = String::with_capacity(2 * bytes.len());
-    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.extend(halves.map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
-    digits
-}
-
-fn bytes_of<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    let mut halves = digits.chars().map(|digit| digit.to_digit(16).and_then(|half| u8::try_from(half).ok()));
-    let mut bytes = [0; N];
-    for byte in &mut bytes {
-        *byte = halves.next()?? << 4 | halves.next()??;
-    }
-    halves.next().is_none().then_some(bytes)
 }
 
 fn to_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex_of(bytes))
-}
-
-fn from_hex<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
-    let digits = Cow::<'de, str>::deserialize(deserializer)?;
-    bytes_of(&digits).ok_or_else(|| de::Error::custom(format!("the hash has {} hexadecimal digits", 2 * N)))
+    serializer.serialize_str(write_hex(bytes, &mut [0; 64]))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::variable::{Unexpandable, Variables, combine};
+use super::variable::{Unexpandable, Variables, append, combine};
 
 /// How deep alternations may nest (parser_regex.c, `MAX_ALT_DEPTH`).
 const DEEPEST_ALTERNATION: usize = 50;
@@ -17,7 +17,7 @@ const DEEPEST_ALTERNATION: usize = 50;
 /// A variable that is not declared or refers to itself; more or longer globs than are kept.
 pub fn expand(pattern: &str, variables: &Variables) -> Result<BTreeSet<String>, Unexpandable> {
     let pattern = variables.alternate_sorted(pattern)?;
-    Ok(globs(&pattern, 0)?.iter().map(|glob| normalise(glob)).collect())
+    Ok(globs(&pattern, 0)?.into_iter().map(normalise).collect())
 }
 
 fn globs(pattern: &str, depth: usize) -> Result<Vec<String>, Unexpandable> {
@@ -33,10 +33,12 @@ fn globs(pattern: &str, depth: usize) -> Result<Vec<String>, Unexpandable> {
         for alternative in alternatives {
             ends.append(&mut self::globs(alternative, depth + 1)?);
         }
-        globs = combine(&combine(&globs, &[rest[..opening].to_owned()])?, &ends)?;
+        append(&mut globs, &rest[..opening])?;
+        globs = combine(&globs, &ends)?;
         rest = &rest[opening + 1 + length..];
     }
-    combine(&globs, &[rest.to_owned()])
+    append(&mut globs, rest)?;
+    Ok(globs)
 }
 
 /// The alternatives of the alternation that `text` begins with; `None` if nothing closes it.
@@ -93,7 +95,10 @@ impl Iterator for Marks<'_> {
     }
 }
 
-fn normalise(glob: &str) -> String {
+fn normalise(glob: String) -> String {
+    if !glob.contains('\\') && !glob.contains("//") {
+        return glob;
+    }
     let mut normal = String::with_capacity(glob.len());
     let leading = if glob.starts_with("//") && !glob.starts_with("///") { "/" } else { "" };
     let mut letters = glob[leading.len()..].chars();

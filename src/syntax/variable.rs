@@ -104,6 +104,9 @@ impl Variables {
     }
 
     fn alternate(&self, text: &str, write: impl Fn(&[String], Trim) -> String) -> Result<String, Unexpandable> {
+        if !text.contains('@') {
+            return Ok(text.to_owned());
+        }
         let mut expansion = Expansion { variables: self, known: HashMap::new(), expanding: Vec::new() };
         let mut written = String::with_capacity(text.len());
         let mut before = "";
@@ -190,7 +193,10 @@ impl<'v> Expansion<'v> {
         let mut texts = vec![String::new()];
         for piece in pieces(text) {
             texts = match piece {
-                Piece::Text(text) => combine(&texts, &[text.to_owned()])?,
+                Piece::Text(text) => {
+                    append(&mut texts, text)?;
+                    texts
+                }
                 Piece::Variable(name) => combine(&texts, self.values(name)?)?,
             };
         }
@@ -209,10 +215,21 @@ pub(super) fn combine(beginnings: &[String], ends: &[String]) -> Result<Vec<Stri
             if beginning.len() + end.len() > LONGEST_EXPANSION {
                 return Err(Unexpandable::TooLarge);
             }
-            combined.push(format!("{beginning}{end}"));
+            combined.push([beginning.as_str(), end].concat());
         }
     }
     Ok(combined)
+}
+
+/// Every beginning with the one end, as long as none is too long.
+pub(super) fn append(beginnings: &mut [String], end: &str) -> Result<(), Unexpandable> {
+    for beginning in beginnings {
+        if beginning.len() + end.len() > LONGEST_EXPANSION {
+            return Err(Unexpandable::TooLarge);
+        }
+        beginning.push_str(end);
+    }
+    Ok(())
 }
 
 enum Piece<'t> {
