@@ -7,7 +7,7 @@ use std::thread;
 use super::{Refusal, refused};
 use crate::error::Error;
 use crate::host::kernel::Evidence;
-use crate::host::packages;
+use crate::host::packages::Packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
 use crate::host::stage::Stage;
@@ -377,10 +377,15 @@ fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[Compiled
 
 /// An edited configuration file of a package makes its upgrades ask questions.
 fn warn_of_edited_packages(plan: &mut Plan, host: &Host) -> Result<(), Error> {
+    if plan.edited.is_empty() {
+        return Ok(());
+    }
+    let Some(packages) = Packages::read(&host.root, Path::new(POLICY_DIR))? else { return Ok(()) };
     for path in &plan.edited {
-        if let Some(package) = packages::owner_of(&host.root, &Path::new(POLICY_DIR).join(path.as_str()))? {
+        if let Some(shipped) = packages.shipped(&Path::new(POLICY_DIR).join(path.as_str())) {
             plan.draft.warnings.push(format!(
-                "the flags in `{path}` are edited, because no link gives this mode; the package {package} owns the file"
+                "the flags in `{path}` are edited, because no link gives this mode; the package {} owns the file",
+                shipped.package
             ));
         }
     }
