@@ -100,7 +100,7 @@ pub(super) fn compile<T: Send>(
     };
     let done = run().and_then(|done| match known {
         Some(version) => Ok((done, version)),
-        None => Ok((done, parser_version(host, &spool)?)),
+        None => Ok((done, host.parser_version(&spool)?)),
     });
     let (blobs, besides) = match done {
         Ok((done, version)) => {
@@ -208,13 +208,6 @@ fn compile_sources(
         line: error.line,
     };
     Ok(results.into_iter().map(|result| result.map_err(real)).collect())
-}
-
-/// The version of the parser that compiles.
-fn parser_version(host: &Host, spool: &Spool) -> Result<String, Error> {
-    let directory = spool.dir().private_dir("version")?;
-    let stage = Stage::new(&directory.real_path()?, Path::new(POLICY_DIR))?;
-    host.parser.version(&stage, &host.cancel)
 }
 
 /// The include arguments in `text` that would lead the parser out of the stage, with the path that each is to be led

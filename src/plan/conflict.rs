@@ -59,7 +59,7 @@ impl<'t> Definitions<'t> {
 
 /// The variables that texts see through their includes. Most profiles see the same ones, so each set is built once.
 #[derive(Debug, Default)]
-pub(super) struct Scopes {
+pub(crate) struct Scopes {
     known: HashMap<Vec<InputId>, Rc<Variables>>,
 }
 
@@ -126,13 +126,32 @@ pub(super) fn expected(
 ) -> Expected {
     let inputs = closures.of(text);
     let variables = scopes.of(text, &inputs, closures);
-    let scan = text.scan();
+    Expected { headers: headers(text.scan(), forced_complain, &variables), wanted }
+}
+
+/// What `text` defines, included files outside of its profiles among it.
+pub(crate) fn declared(
+    text: &Text,
+    forced_complain: bool,
+    closures: &mut Closures<'_>,
+    scopes: &mut Scopes,
+) -> Vec<ExpectedHeader> {
+    let inputs = closures.of(text);
+    let variables = scopes.of(text, &inputs, closures);
+    let mut found = headers(text.scan(), forced_complain, &variables);
+    for included in closures.at_top_level(text) {
+        found.extend(headers(included.scan(), forced_complain, &variables));
+    }
+    found
+}
+
+fn headers(scan: &Scan, forced_complain: bool, variables: &Variables) -> Vec<ExpectedHeader> {
     let headers = scan.headers.iter().enumerate().map(|(at, header)| {
         let written = header.mode.unwrap_or(Mode::Enforce);
         let mode = if forced_complain { Mode::Complain } else { written };
-        ExpectedHeader { names: scan.names(at, &variables), mode }
+        ExpectedHeader { names: scan.names(at, variables), mode }
     });
-    Expected { headers: headers.collect(), wanted }
+    headers.collect()
 }
 
 /// Refuses repeated names and equal attachments where the document lists at least one of the two files.

@@ -386,9 +386,14 @@ impl Maker<'_> {
         let standing = self.observed.standing(path);
         let target = match (wanted, standing.is_effective()) {
             (true, true) => {
-                if let Some(held) = self.observed.ledger.held.get(path) {
-                    goal.held.push((path.clone(), self.taken_over(held)));
-                }
+                let held = match (self.observed.ledger.held.get(path), standing.stands()) {
+                    (Some(held), _) => Some(Held { owner: self.owner.clone(), ..held.clone() }),
+                    (None, Some(stands)) => {
+                        Some(Held { owner: self.owner.clone(), stands, original: Original::Untouched })
+                    }
+                    (None, None) => None,
+                };
+                goal.held.extend(held.map(|held| (path.clone(), held)));
                 return;
             }
             (true, false) => {
@@ -439,10 +444,6 @@ impl Maker<'_> {
         }
     }
 
-    fn taken_over(&self, held: &Held) -> Held {
-        Held { owner: self.owner.clone(), ..held.clone() }
-    }
-
     fn text(&mut self, content: Content, pointer: &str) -> Option<Arc<Text>> {
         match content {
             Content::Inline(text) => Some(text),
@@ -486,7 +487,8 @@ impl Maker<'_> {
 
     /// Whether somebody else's link stands in `force-complain/`, which says nothing of a profile that is switched off.
     fn is_idle_link(&self, force: &PolicyPath) -> bool {
-        !self.observed.ledger.held.contains_key(force) && self.observed.standing(force).is_effective()
+        let held = self.observed.ledger.held.get(force);
+        held.is_none_or(|held| held.original == Original::Untouched) && self.observed.standing(force).is_effective()
     }
 
     fn warn_of_kept(&mut self, file: &FileName, text: &Text, kept: &[usize]) {
@@ -569,7 +571,7 @@ fn is_content(stands: &Stands, text: &Text) -> bool {
 }
 
 /// Whether this is what stands there. A file is known by its bytes.
-fn is_standing(stands: &Stands, standing: &Standing) -> bool {
+pub(crate) fn is_standing(stands: &Stands, standing: &Standing) -> bool {
     match standing {
         Standing::File(text, _) => is_content(stands, text),
         other => other.stands().is_some_and(|other| other == *stands),
@@ -583,7 +585,7 @@ fn same_but_for_flags(before: &Text, after: &Text, mode: Mode) -> bool {
 }
 
 /// Whether the place is one of the links that switch profiles, which are no policy text.
-pub(super) fn is_link(path: &PolicyPath) -> bool {
+pub(crate) fn is_link(path: &PolicyPath) -> bool {
     [DISABLE, FORCE_COMPLAIN].into_iter().any(|directory| path.parents().any(|parent| parent.as_str() == directory))
 }
 
