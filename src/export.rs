@@ -16,7 +16,7 @@ use crate::document::wire::{Document, File, Mode, Profile, State};
 use crate::document::{MAX_TEXT, VERSION};
 use crate::error::Error;
 use crate::ledger::{Attributes, Ledger, Original, Stands};
-use crate::plan::{Observed, Scopes, Standing, declared, is_link};
+use crate::plan::{Observed, Scopes, Standing, declared, is_link, objections};
 use crate::profile::{FileName, ModeScope, Owner, PolicyPath};
 use crate::report::{Colour, Paint, Reason, visible};
 use crate::status::{Survey, profile_files};
@@ -183,6 +183,10 @@ impl Exporter<'_> {
                 let reasons = reasons.join(", ");
                 self.remarks.push(format!("`{}` has drifted ({reasons}): `apply` loads it anew", file.file));
             }
+        }
+        for (objection, message, _) in self.observed.kernel.iter().flat_map(objections) {
+            let code = objection.code();
+            self.remarks.push(format!("{message}: `apply` refuses that unless the document accepts `{code}`"));
         }
         for (owner, places) in &self.of_others {
             self.remarks.push(format!(

@@ -23,10 +23,11 @@ mod goal;
 mod objections;
 mod profiles;
 
-pub use objections::object;
 pub(crate) use conflict::{Scopes, declared};
 pub(crate) use freshness::{Freshness, Staleness, kernel_reasons};
 pub(crate) use goal::{is_link, is_standing};
+pub use objections::object;
+pub(crate) use objections::objections;
 
 /// Everything that a plan is made from; read once.
 #[derive(Debug)]

@@ -12,12 +12,14 @@ use serde::Serialize;
 
 use crate::host::kernel::Process;
 use crate::host::packages::Packages;
-use crate::plan::{Observed, Standing};
+use crate::plan::{Observed, Standing, objections};
 use crate::policy::HashAlgorithm;
 use crate::profile::{Digest, FileName, Mode, Owner, PolicyPath, ProfileName};
 use crate::report::{NeedsRestart, Reason, Recovered, Tool};
 
 mod files;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub(crate) use files::profile_files;
@@ -296,9 +298,8 @@ pub fn status(survey: &Survey, surroundings: Surroundings) -> Status {
     let summary = summary(observed, &profiles, &files, &foreign, &processes);
     let kernel = observed.kernel.as_ref();
     let mut warnings = observed.warnings();
-    if let Some(mode) = kernel.map(|kernel| kernel.global_mode).filter(|mode| *mode != Mode::Enforce) {
-        warnings.push(format!("the kernel's global mode is {mode}: it overrides the mode of every profile"));
-    }
+    let objections = kernel.into_iter().flat_map(objections);
+    warnings.extend(objections.map(|(_, message, remedy)| format!("{message}: {remedy}")));
     if surroundings.pending.is_some() {
         warnings.push("a run was interrupted, or is under way: the next one undoes it first".to_owned());
     }
