@@ -19,7 +19,7 @@ use crate::ledger::{Attributes, Ledger, Original, Stands};
 use crate::plan::{Observed, Scopes, Standing, declared, is_link, objections};
 use crate::profile::{FileName, ModeScope, Owner, PolicyPath};
 use crate::report::{Colour, Paint, Reason, visible};
-use crate::status::{Survey, profile_files};
+use crate::status::{Survey, count, profile_files};
 use crate::syntax;
 use crate::tree::{Closures, Overlay, Text, View};
 
@@ -354,7 +354,7 @@ impl Export {
                 (_, None) => ("mode", Paint::Faint),
             };
             let mode = mode.map(word_of).unwrap_or_default();
-            let size = size.map(|size| format!("{size} bytes")).unwrap_or_default();
+            let size = size.map(|size| count(size, "byte")).unwrap_or_default();
             let line = format!(
                 "{}  {:<width$}  {mode:<10}  {size}",
                 colour.paint(paint, &format!("{word:<6}")),
