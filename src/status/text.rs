@@ -1,5 +1,5 @@
-//! The status for people: one line a file with what differs below it, others' profiles, processes, and the summary
-//! last.
+//! The status for people: one line a file of profiles with what differs below it, include files that differ, others'
+//! profiles, processes, and the summary last.
 
 use std::collections::BTreeSet;
 use std::fmt::{Result, Write as _};
@@ -51,9 +51,10 @@ fn write_files(out: &mut String, status: &Status, colour: Colour) -> Result {
         let cells = [file.file.to_string(), modes(file), whose(file.owner.as_ref(), file.package.as_ref())];
         (word(file), cells, &file.drift, &file.profiles[..])
     });
-    let includes = status.files.iter().map(|file| {
-        let word = if file.drift.is_empty() { ("ok", Paint::Good) } else { ("drifted", Paint::Bad) };
-        (word, [file.path.to_string(), "-".to_owned(), whose(Some(&file.owner), None)], &file.drift, &[][..])
+    // Include files are many, and say little while they are as they should be.
+    let includes = status.files.iter().filter(|file| !file.drift.is_empty()).map(|file| {
+        let cells = [file.path.to_string(), "-".to_owned(), whose(Some(&file.owner), None)];
+        (("drifted", Paint::Bad), cells, &file.drift, &[][..])
     });
     let lines: Vec<_> = includes.chain(of_profiles).collect();
     let widths = widths(lines.iter().map(|(_, cells, ..)| &cells[..]));
