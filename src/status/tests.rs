@@ -201,6 +201,22 @@ fn a_kernel_that_proves_little_is_told() {
 }
 
 #[test]
+fn what_runs_already_is_taken_over_without_loading_it() {
+    let first = Bench::new();
+    first.apply(&document(&[entry("a")]));
+    // The same kernel, and a host that nobody manages.
+    let bench = Bench { kernel: first.kernel.clone(), ..Bench::new() };
+    bench.write("a", text("a"));
+    let export = run::export(&bench.host(), None).unwrap();
+    let effects = bench.kernel.effects();
+    let report = bench.apply(&serde_json::from_str(&export.to_json()).unwrap());
+    assert!(!report.changed, "{report:#?}");
+    assert_eq!(bench.kernel.effects(), effects);
+    let [loaded] = &report.profiles[0].loaded[..] else { panic!("{report:#?}") };
+    assert!(loaded.verified && loaded.mode.before == loaded.mode.after && loaded.hash.before == loaded.hash.after);
+}
+
+#[test]
 fn an_export_names_what_apply_would_load() {
     let bench = Bench::new();
     bench.write("a", text("a"));
