@@ -26,6 +26,7 @@ schemas: ## write schemas/ anew from the types
 	cargo build --locked
 	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema document > schemas/document.v1.json
 	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema report > schemas/report.v1.json
+	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema status > schemas/status.v1.json
 
 clean: ## remove target/
 	cargo clean

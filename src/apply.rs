@@ -3,12 +3,16 @@
 //! **Invariants:** until [`Prepared::commit`] nothing that anybody reads is changed: an error means an untouched host.
 //! From then on nothing is an error and everything is in the report. This module is the only writer.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::confinement::{self, Attached};
 use crate::error::Error;
+use crate::host::kernel::{KernelState, Process};
 use crate::host::{Host, LockedHost};
 use crate::plan::Plan;
-use crate::report::{Draft, Outcome, Recovered};
+use crate::profile::ProfileName;
+use crate::report::{Draft, NeedsRestart, Outcome, Recovered};
 
 mod cache;
 mod commit;
@@ -45,7 +49,7 @@ pub fn check(plan: Plan, host: &Host, progress: &Progress<'_>) -> Result<Draft, 
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
     let foreseen = prepare::kernel_work(&compiled, host).and_then(|work| {
         let kernel = host.kernel.as_deref().zip(compiled.plan.observed.kernel.as_ref());
-        kernel.map_or(Ok(Vec::new()), |(kernel, state)| prepare::unconfined(kernel, &state.loaded, &work.attached))
+        kernel.map_or(Ok(Vec::new()), |(kernel, state)| Ok(unconfined(state, &work.attached, &kernel.processes()?)))
     });
     match foreseen {
         Ok(needs_restart) => Ok(Draft { needs_restart, ..compiled.plan.draft }),
@@ -75,6 +79,15 @@ pub fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
 /// The journal cannot be read or trusted.
 pub fn pending(host: &Host) -> Result<Pending, Error> {
     undo::pending(host)
+}
+
+/// Those of `processes`, less this one, that should run under one of the profiles and do not.
+pub(crate) fn unconfined(state: &KernelState, attached: &[Attached], processes: &[Process]) -> Vec<NeedsRestart> {
+    let ours: BTreeSet<&ProfileName> = attached.iter().map(|profile| &profile.name).collect();
+    let is_foreign = |name: &ProfileName| state.loaded.contains_key(name) && !ours.contains(name);
+    let mut needs_restart = confinement::needs_restart(attached, processes, is_foreign);
+    needs_restart.retain(|process| process.pid != std::process::id());
+    needs_restart
 }
 
 fn elapsed_ms(started: Instant) -> u64 {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::profile::Owner;
+
 /// Makes a host's AppArmor policy what one JSON document says, and reports what changed.
 #[derive(Debug, Parser)]
 #[command(name = "aa-converge", version, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -19,6 +21,8 @@ Examples:
   aa-converge apply policy.json --root /srv/image              an image or a chroot
   aa-converge apply --kernel skip < policy.json                this host's files alone
   aa-converge apply --kernel skip --check --diff policy.json   what would change, and nothing else
+  aa-converge status                                           what is installed, and what runs of it
+  aa-converge export --kernel skip > policy.json               this host's policy as a document
   aa-converge render policy.json                               the profiles as text
   aa-converge schema document > document.v1.json               the document's JSON Schema
 
@@ -36,6 +40,20 @@ pub enum Command {
     /// Compiles everything that changes, writes files atomically, and undoes it all if anything fails. Run again, it
     /// does nothing and says so.
     Apply(ApplyArgs),
+    /// Tell what is installed, whose it is, what runs of it, and what differs; changes nothing.
+    ///
+    /// Lists every file of profiles with its owner and package, every profile with the mode and hash that it should have
+    /// and that it has in the kernel, profiles in the kernel that no file here defines, and the processes that profiles
+    /// confine. What differs has the words that `apply` gives for its reasons.
+    Status(StatusArgs),
+    /// Print today's policy directory as a document that `apply` finds in sync; changes nothing.
+    ///
+    /// Files that no package ships, or that were edited, stand in it with their text. A package's own profile stands in
+    /// it as a mode: `disabled` or `complain` where a link says so, else `as_written`, which keeps it as the package
+    /// ships it. Other files of packages are left out, and so are the empty files in `local/` that come with their
+    /// profiles. What was deleted of a package is `absent`. Standard error names what a document cannot say, and what
+    /// `apply` would change all the same.
+    Export(ExportArgs),
     /// Print the document's profiles as text, without touching the host.
     Render(RenderArgs),
     /// Print a JSON Schema.
@@ -95,6 +113,72 @@ pub struct ApplyArgs {
     pub parser_timeout: u64,
 }
 
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aa-converge status
+  aa-converge status --root /srv/image
+  aa-converge status --format json | jq '.profiles[] | select(.drift != []) | .file'
+  aa-converge status --format json | jq -e '.summary.drifted == 0'
+
+The answer is described by `aa-converge schema status`.
+
+Exit status:
+  0 it could be told, whatever it says
+  4, 64 it could not: a report in its place says why")]
+pub struct StatusArgs {
+    /// What is looked at.
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// The answer's form [default: text on a terminal, else json].
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub format: Option<AnswerFormat>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aa-converge export > policy.json
+  aa-converge export --owner web-fleet --root /srv/image > policy.json
+  aa-converge export --kernel skip --format text
+  aa-converge export > policy.json && aa-converge apply --check policy.json
+
+The document is described by `aa-converge schema document`.
+
+Exit status:
+  0 there is one
+  4, 64 there is none: a report in its place says why")]
+pub struct ExportArgs {
+    /// What is looked at. With the running kernel, what `apply` would load is named.
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// The document's owner; what other owners hold is left out [default: the only owner here, else `local`].
+    #[arg(long, value_name = "NAME", value_parser = |name: &str| Owner::new(name))]
+    pub owner: Option<Owner>,
+    /// The answer's form: the document, or a list of its entries for people [default: text on a terminal, else json].
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub format: Option<AnswerFormat>,
+}
+
+/// Which host, and through what it is looked at.
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// An image or a chroot: every path is below it.
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub root: PathBuf,
+    /// Whether the running kernel is looked at [default: require on /, skip with --root].
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub kernel: Option<KernelUse>,
+    /// The kernel features that policy is compiled for, as given to `apply`.
+    #[arg(long, value_name = "FILE")]
+    pub kernel_features: Option<PathBuf>,
+    /// The parser, as given to `apply` [default: apparmor_parser where it is usually installed].
+    #[arg(long, value_name = "PATH")]
+    pub parser: Option<PathBuf>,
+}
+
 /// Arguments of `render`.
 #[derive(Debug, Args)]
 pub struct RenderArgs {
@@ -114,12 +198,12 @@ pub struct SchemaArgs {
     pub of: SchemaOf,
 }
 
-/// Whether policy is loaded into the running kernel.
+/// What the running kernel is to a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum KernelUse {
-    /// Load it; without AppArmor the run is refused.
+    /// A part of it; without AppArmor the command is refused.
     Require,
-    /// Write files only.
+    /// Left alone: only files count.
     Skip,
 }
 
@@ -130,6 +214,15 @@ pub enum Format {
     Json,
     /// What Salt's `stateful` reads.
     Salt,
+    /// Lines for people.
+    Text,
+}
+
+/// The form of a status or an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AnswerFormat {
+    /// One JSON value.
+    Json,
     /// Lines for people.
     Text,
 }
@@ -148,6 +241,8 @@ pub enum RenderFormat {
 pub enum SchemaOf {
     /// What `apply` reads.
     Document,
-    /// What `apply` prints.
+    /// What `apply` prints, and every command that could not do its work.
     Report,
+    /// What `status` prints.
+    Status,
 }

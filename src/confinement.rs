@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::host::kernel::Process;
+use crate::host::kernel::{KernelState, Process};
+use crate::ledger::Ledger;
 use crate::policy::{AttachmentRecord, Matcher};
 use crate::profile::ProfileName;
 use crate::report::NeedsRestart;
@@ -30,6 +31,18 @@ pub enum Telling {
     Told,
     /// It only takes processes from other profiles.
     Silent,
+}
+
+/// The profiles for executables that were compiled by this program and are loaded, all of interest.
+#[must_use]
+pub fn recorded(ledger: &Ledger, state: &KernelState) -> Vec<Attached> {
+    let profiles = ledger.compiled.values().flat_map(|record| record.profiles.iter());
+    let loaded = profiles.filter(|profile| state.loaded.contains_key(&profile.name));
+    let attached = loaded.filter_map(|profile| {
+        let attachment = profile.attachment.clone()?;
+        Some(Attached { name: profile.name.clone(), attachment, telling: Telling::Told })
+    });
+    attached.collect()
 }
 
 /// Finds the unconfined processes that would run under one of `profiles` if they were started now, by number.

@@ -74,6 +74,22 @@ pub struct Desired {
     pub profiles: Vec<DesiredProfile>,
 }
 
+impl Desired {
+    /// What nobody in particular wants: nothing at all.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            owner: Owner::nobody(),
+            supersedes: Vec::new(),
+            prune: Prune::Keep,
+            on_confined: OnConfined::default(),
+            accept: Vec::new(),
+            files: Vec::new(),
+            profiles: Vec::new(),
+        }
+    }
+}
+
 /// What becomes of files that this owner wrote and no longer lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prune {

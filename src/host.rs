@@ -4,7 +4,7 @@
 //! of a file, or a path for messages; a path for messages is never opened.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -24,6 +24,8 @@ use kernel::{Access, Kernel, Securityfs};
 use lock::Lock;
 use parser::{Cancel, Parser};
 use root::Root;
+use spool::Spool;
+use stage::Stage;
 
 /// What a host is reached through.
 #[derive(Debug, Clone)]
@@ -91,6 +93,16 @@ impl Host {
             temporary: options.temporary,
             cancel,
         })
+    }
+
+    /// The version of the parser, which is asked for it in `spool`.
+    ///
+    /// # Errors
+    /// The parser cannot be run, or does not tell.
+    pub fn parser_version(&self, spool: &Spool) -> Result<String, Error> {
+        let directory = spool.dir().private_dir("version")?;
+        let stage = Stage::new(&directory.real_path()?, Path::new(parser::conf::DEFAULT_BASE))?;
+        self.parser.version(&stage, &self.cancel)
     }
 
     /// Takes the lock, waiting up to `timeout` for another run to end.

@@ -11,8 +11,9 @@
 //! report.
 //!
 //! Pure, without file system, process, environment or clock: [`profile`], [`problem`], [`acceptance`], [`syntax`],
-//! [`tree`], [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`confinement`], [`plan`], [`report`], [`render`]. With
-//! effects: [`host`], [`observe`] (reads), [`apply`] (writes), [`run`] (puts them in order).
+//! [`tree`], [`document`], [`policy`], [`ledger`], [`journal`], [`sighting`], [`confinement`], [`plan`], [`report`],
+//! [`render`], [`status`], [`export`]. With effects: [`host`], [`observe`] (reads), [`apply`] (writes), [`run`] (puts
+//! them in order).
 #![forbid(unsafe_code)]
 
 pub mod acceptance;
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod confinement;
 pub mod document;
 pub mod error;
+pub mod export;
 pub mod host;
 pub mod journal;
 pub mod ledger;
@@ -34,5 +36,6 @@ pub mod report;
 pub mod run;
 pub mod schema;
 pub mod sighting;
+pub mod status;
 pub mod syntax;
 pub mod tree;

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aa_converge::cli::{ApplyArgs, Cli, Command, Format, KernelUse, RenderArgs, RenderFormat, SchemaOf};
+use aa_converge::cli::{
+    AnswerFormat, ApplyArgs, Cli, Command, ExportArgs, Format, HostArgs, KernelUse, RenderArgs, RenderFormat, SchemaOf,
+    StatusArgs,
+};
 use aa_converge::document::{self, MAX_DOCUMENT};
 use aa_converge::error::Error;
 use aa_converge::host::dir::Dir;
@@ -20,7 +23,7 @@ use aa_converge::host::root::Entry;
 use aa_converge::host::{Host, Options as HostOptions};
 use aa_converge::ledger::Attributes;
 use aa_converge::report::{self, Colour, Diffs, Draft, Exit, Listing, Report, RunError, SaltReport};
-use aa_converge::{render, run};
+use aa_converge::{render, run, status};
 use clap::Parser as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mimalloc::MiMalloc;
@@ -29,6 +32,9 @@ use mimalloc::MiMalloc;
 /// a run that changes nothing.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// How long the parser may take to tell its version.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     match std::panic::catch_unwind(start) {
@@ -63,11 +69,14 @@ fn start() -> Exit {
     };
     match cli.command {
         Command::Apply(args) => apply(&args),
+        Command::Status(args) => status(&args),
+        Command::Export(args) => export(&args),
         Command::Render(args) => render(&args),
         Command::Schema(args) => {
             let schema = match args.of {
                 SchemaOf::Document => document::schema(),
                 SchemaOf::Report => report::schema(),
+                SchemaOf::Status => status::schema(),
             };
             print(&format!("{schema:#}\n"));
             Exit::Converged
@@ -133,13 +142,7 @@ fn converge(args: &ApplyArgs) -> Result<Report, Error> {
 }
 
 fn host_options(args: &ApplyArgs) -> Result<HostOptions, Error> {
-    let is_host = args.root == Path::new("/");
-    let kernel = args.kernel.unwrap_or(if is_host { KernelUse::Require } else { KernelUse::Skip });
-    if kernel == KernelUse::Require && !is_host {
-        return Err(Error::Usage {
-            message: "--kernel require cannot go with --root: an image has no kernel".to_owned(),
-        });
-    }
+    let kernel = kernel_use(&args.root, args.kernel)?;
     Ok(HostOptions {
         root: args.root.clone(),
         kernel: (kernel == KernelUse::Require).then_some(Access::Manage),
@@ -149,6 +152,34 @@ fn host_options(args: &ApplyArgs) -> Result<HostOptions, Error> {
         parser_timeout: Duration::from_secs(args.parser_timeout),
         temporary: temporary_directory(),
     })
+}
+
+/// Whether the running kernel is wanted.
+fn kernel_use(root: &Path, asked: Option<KernelUse>) -> Result<KernelUse, Error> {
+    let is_host = root == Path::new("/");
+    let kernel = asked.unwrap_or(if is_host { KernelUse::Require } else { KernelUse::Skip });
+    if kernel == KernelUse::Require && !is_host {
+        return Err(Error::Usage {
+            message: "--kernel require cannot go with --root: an image has no kernel".to_owned(),
+        });
+    }
+    Ok(kernel)
+}
+
+/// A host that is only looked at.
+fn open_to_read(args: &HostArgs) -> Result<Host, Error> {
+    let kernel = kernel_use(&args.root, args.kernel)?;
+    let host = Host::open(HostOptions {
+        root: args.root.clone(),
+        kernel: (kernel == KernelUse::Require).then_some(Access::Read),
+        kernel_features: args.kernel_features.clone(),
+        jobs: None,
+        parser: args.parser.clone(),
+        parser_timeout: VERSION_TIMEOUT,
+        temporary: temporary_directory(),
+    })?;
+    cancel_on_signals(&host)?;
+    Ok(host)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
@@ -234,6 +265,51 @@ fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("compiling {pos}/{len} {wide_bar} {msg}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn status(args: &StatusArgs) -> Exit {
+    let format = answer_format(args.format);
+    match open_to_read(&args.host).and_then(|host| run::status(&host)) {
+        Ok(status) => {
+            match format {
+                AnswerFormat::Json => print_json(&status),
+                AnswerFormat::Text => print(&status::render_text(&status, colour())),
+            }
+            Exit::Converged
+        }
+        Err(error) => no_answer(error, format),
+    }
+}
+
+fn export(args: &ExportArgs) -> Exit {
+    let format = answer_format(args.format);
+    match open_to_read(&args.host).and_then(|host| run::export(&host, args.owner.clone())) {
+        Ok(export) => {
+            match format {
+                AnswerFormat::Json => {
+                    print(&format!("{}\n", export.to_json()));
+                    export.remarks.iter().for_each(|remark| eprint(&format!("note: {remark}\n")));
+                }
+                AnswerFormat::Text => print(&export.to_text(colour())),
+            }
+            Exit::Converged
+        }
+        Err(error) => no_answer(error, format),
+    }
+}
+
+fn answer_format(asked: Option<AnswerFormat>) -> AnswerFormat {
+    asked.unwrap_or(if io::stdout().is_terminal() { AnswerFormat::Text } else { AnswerFormat::Json })
+}
+
+/// Prints a report in the place of an answer that there is not.
+fn no_answer(error: Error, format: AnswerFormat) -> Exit {
+    let report = refused(error);
+    match format {
+        AnswerFormat::Json => print_json(&report),
+        AnswerFormat::Text => print(&report::render_text(&report, colour())),
+    }
+    report.exit(false)
 }
 
 fn render(args: &RenderArgs) -> Exit {

@@ -22,6 +22,10 @@ use crate::sighting::Sighting;
 use crate::syntax::IncludeKind;
 use crate::tree::{Node, Text, Tree, candidates};
 
+mod survey;
+
+pub use survey::survey;
+
 /// The policy directory, below the root.
 pub const POLICY_DIR: &str = "/etc/apparmor.d";
 /// The parser's configuration, below the root.

@@ -23,7 +23,11 @@ mod goal;
 mod objections;
 mod profiles;
 
+pub(crate) use conflict::{Scopes, declared};
+pub(crate) use freshness::{Freshness, Staleness, kernel_reasons};
+pub(crate) use goal::is_standing;
 pub use objections::object;
+pub(crate) use objections::objections;
 
 /// Everything that a plan is made from; read once.
 #[derive(Debug)]
@@ -78,6 +82,11 @@ impl Places {
     #[must_use]
     pub fn get(&self, path: &PolicyPath) -> Option<&Standing> {
         if path.is_link() { self.links.get(path) } else { self.files.get(path) }
+    }
+
+    /// Every place, with what stands there.
+    pub fn iter(&self) -> impl Iterator<Item = (&PolicyPath, &Standing)> {
+        self.files.iter().chain(&self.links)
     }
 }
 
@@ -313,20 +322,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
         problems.sort();
         return Err(problems);
     }
-    if observed.parser_conf.forces_complain {
-        draft.warnings.push("parser.conf says `Complain`: no profile is enforced, whatever its mode".to_owned());
-    }
-    if observed.parser_conf.base() != observed.policy_dir {
-        draft.warnings.push(format!(
-            "parser.conf says `base` {}: this version of aa-converge manages {} alone",
-            observed.parser_conf.base().display(),
-            observed.policy_dir.display()
-        ));
-    }
-    let unknown = observed.parser_conf.unknown.iter();
-    draft.warnings.extend(unknown.map(|option| {
-        format!("parser.conf has the option `{option}`, which this version of aa-converge leaves out when it compiles")
-    }));
+    draft.warnings.extend(observed.warnings());
     if let Some(kernel) = &observed.kernel {
         draft.kernel = KernelReport {
             managed: true,
@@ -348,7 +344,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
 }
 
 /// The profile files that stand in the policy directory and are not switched off, in `view`.
-fn installed(view: View<'_>, observed: &Observed) -> BTreeMap<FileName, Arc<Text>> {
+pub(crate) fn installed(view: View<'_>, observed: &Observed) -> BTreeMap<FileName, Arc<Text>> {
     let Node::Directory(names) = view.node(&observed.policy_dir) else { return BTreeMap::new() };
     let files = names.iter().filter_map(|name| FileName::new(name.as_str()).ok());
     let texts = files.filter_map(|file| {
@@ -365,11 +361,38 @@ impl Observed {
         self.places.get(path).unwrap_or(&Standing::Absent)
     }
 
-    fn is_disabled(&self, file: &FileName) -> bool {
+    /// What people should know of the parser's configuration.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.parser_conf.forces_complain {
+            warnings.push("parser.conf says `Complain`: no profile is enforced, whatever its mode".to_owned());
+        }
+        if self.parser_conf.base() != self.policy_dir {
+            warnings.push(format!(
+                "parser.conf says `base` {}: this version of aa-converge manages {} alone",
+                self.parser_conf.base().display(),
+                self.policy_dir.display()
+            ));
+        }
+        let unknown = self.parser_conf.unknown.iter();
+        warnings.extend(unknown.map(|option| {
+            format!(
+                "parser.conf has the option `{option}`, which this version of aa-converge leaves out when it compiles"
+            )
+        }));
+        warnings
+    }
+
+    /// Whether a link switches the profile off.
+    #[must_use]
+    pub fn is_disabled(&self, file: &FileName) -> bool {
         self.standing(&PolicyPath::disable_link(file)).is_effective()
     }
 
-    pub(crate) fn is_forced_to_complain(&self, file: &FileName) -> bool {
+    /// Whether a link or parser.conf puts all of the profile into complain mode.
+    #[must_use]
+    pub fn is_forced_to_complain(&self, file: &FileName) -> bool {
         self.parser_conf.forces_complain || self.standing(&PolicyPath::force_complain_link(file)).is_effective()
     }
 }

@@ -199,6 +199,9 @@ fn check_component(component: &str) -> Result<(), BadName> {
 pub const DIRECTORIES: [&str; 8] =
     ["abi", "abstractions", "cache", "cache.d", DISABLE, FORCE_COMPLAIN, "local", "tunables"];
 
+/// Those of them that hold what profiles include.
+pub const INCLUDE_DIRECTORIES: [&str; 4] = ["abi", "abstractions", "local", "tunables"];
+
 /// The name of a profile's file: one component at the top of the policy directory that apparmor_parser would read.
 /// Clones share one text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -481,6 +484,11 @@ impl Owner {
             return Err(BadName::because("an owner's name has 1 to 128 of the characters A-Z a-z 0-9 . _ - / : @"));
         }
         Ok(Self(name))
+    }
+
+    /// A name for who claims nothing. Nothing keeps a document from using it, too.
+    pub(crate) fn nobody() -> Self {
+        Self("nobody".into())
     }
 
     /// The name as text.

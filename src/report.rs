@@ -22,6 +22,7 @@ pub use diff::{Diff, Diffs, Side};
 pub use draft::{Draft, Listing};
 pub use salt::SaltReport;
 pub use text::{Colour, render as render_text};
+pub(crate) use text::{Paint, visible};
 
 /// The version of the report's form.
 pub const REPORT_VERSION: u32 = 1;

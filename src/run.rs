@@ -1,14 +1,19 @@
-//! One run, from the document to the report.
+//! One run, from what was asked for to the answer.
 
 use std::time::{Duration, Instant};
 
 use crate::apply::{self, Progress, Recovery};
+use crate::confinement;
 use crate::document::{self, Desired};
 use crate::error::Error;
-use crate::host::{Host, LockedHost};
+use crate::export::{self, Export};
+use crate::host::spool::Spool;
+use crate::host::{Host, LockedHost, kernel};
 use crate::observe::{self, Assumed};
 use crate::plan::{self, Plan};
+use crate::profile::Owner;
 use crate::report::{Diffs, Draft, Listing, Report, Rollback, RollbackState, RunError};
+use crate::status::{self, Status, Surroundings};
 
 /// How a run goes about it.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +92,51 @@ fn observe_and_plan(desired: Desired, host: &Host, assumed: &Assumed, diffs: Dif
     plan.draft.warnings.extend(accepted);
     plan.draft.elapsed.observe = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(plan)
+}
+
+/// What is installed, what runs of it, and what differs. Changes nothing, and takes no lock.
+///
+/// # Errors
+/// The host, or its kernel, cannot be read.
+pub fn status(host: &Host) -> Result<Status, Error> {
+    let pending = apply::pending(host)?.recovered;
+    let survey = observe::survey(host, &Assumed::default())?;
+    let parser = match survey.observed.ledger.version_of(&survey.observed.toolchain.parser) {
+        Some(version) => version,
+        None => host.parser_version(&Spool::outside(&host.temporary)?)?,
+    };
+    let kernel = host.kernel.as_deref();
+    let processes = kernel.map_or_else(|| Ok(Vec::new()), |kernel| kernel.processes())?;
+    let unconfined = survey.observed.kernel.as_ref().map(|state| {
+        let attached = confinement::recorded(&survey.observed.ledger, state);
+        apply::unconfined(state, &attached, &processes)
+    });
+    let surroundings = Surroundings {
+        parser: Some(parser),
+        release: kernel.and_then(|_| kernel::release()),
+        processes,
+        unconfined,
+        pending,
+    };
+    Ok(status::status(&survey, surroundings))
+}
+
+/// Today's policy directory as a document of `owner`, or of the one owner who holds anything. Changes nothing, and
+/// takes no lock. Where a run was interrupted, it is the directory that the next one goes back to.
+///
+/// # Errors
+/// The host cannot be read, or it must be said for which owner.
+pub fn export(host: &Host, owner: Option<Owner>) -> Result<Export, Error> {
+    let pending = apply::pending(host)?;
+    let survey = observe::survey(host, &pending.assumed)?;
+    let owner = export::owner(owner, &survey.observed.ledger)?;
+    let mut export = export::export(&survey, owner);
+    if pending.recovered.is_some() {
+        let remark =
+            "a run was interrupted, or is under way: this is the policy from before it, which the next run restores";
+        export.remarks.insert(0, remark.to_owned());
+    }
+    Ok(export)
 }
 
 fn not_recovered(left: Vec<String>, listing: Listing) -> Report {

@@ -90,6 +90,11 @@ impl Tree {
         })
     }
 
+    /// The path of every file, in no order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.nodes.iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path.as_path())
+    }
+
     /// The text at `path`.
     #[must_use]
     pub fn text(&self, path: &Path) -> Option<Arc<Text>> {

@@ -9,9 +9,9 @@ use nix::errno::Errno;
 
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
-use super::prepare::{Prepared, Removal, refuse_confined, unconfined};
+use super::prepare::{Prepared, Removal, refuse_confined};
 use super::state::{drop_journal, forget_adopted, write_journal};
-use super::{applied, elapsed_ms, undo};
+use super::{applied, elapsed_ms, unconfined, undo};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::Dir;
@@ -196,7 +196,7 @@ impl Prepared {
     fn unconfined(&self) -> Result<Vec<NeedsRestart>, Error> {
         let Some(kernel) = self.host.host.kernel.as_deref() else { return Ok(Vec::new()) };
         let Some(observed) = &self.compiled.plan.observed.kernel else { return Ok(Vec::new()) };
-        unconfined(kernel, &observed.loaded, &self.work.attached)
+        Ok(unconfined(observed, &self.work.attached, &kernel.processes()?))
     }
 
     /// Keeps what was seen in the kernel, so that the next run need not look again.

@@ -7,7 +7,7 @@ use std::thread;
 use super::{Refusal, refused};
 use crate::error::Error;
 use crate::host::kernel::Evidence;
-use crate::host::packages;
+use crate::host::packages::Packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
 use crate::host::stage::Stage;
@@ -103,7 +103,7 @@ pub(super) fn compile<T: Send>(
     };
     let done = run().and_then(|done| match known {
         Some(version) => Ok((done, version)),
-        None => Ok((done, parser_version(host, &spool)?)),
+        None => Ok((done, host.parser_version(&spool)?)),
     });
     let (blobs, besides) = match done {
         Ok((done, version)) => {
@@ -148,6 +148,9 @@ pub(super) fn compile<T: Send>(
             }
         }
         return Err(refused(Error::Compile { failed, attempted }, plan.draft));
+    }
+    if let Err(error) = look_closer(&mut plan, host, &results) {
+        return Err(refused(error, plan.draft));
     }
     for result in &mut results {
         settle(&mut plan, result, earlier.get(&result.step).and_then(Option::as_deref));
@@ -213,13 +216,6 @@ fn compile_sources(
         line: error.line,
     };
     Ok(results.into_iter().map(|result| result.map_err(real)).collect())
-}
-
-/// The version of the parser that compiles.
-fn parser_version(host: &Host, spool: &Spool) -> Result<String, Error> {
-    let directory = spool.dir().private_dir("version")?;
-    let stage = Stage::new(&directory.real_path()?, Path::new(POLICY_DIR))?;
-    host.parser.version(&stage, &host.cancel)
 }
 
 /// The include arguments in `text` that would lead the parser out of the stage, with the path that each is to be led
@@ -315,6 +311,26 @@ fn repeats(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize, EntryError>
     found
 }
 
+/// Asks the kernel for the hashes of profiles that nothing recorded: only compiling told their names. They may well run
+/// already, loaded at boot or by hand.
+fn look_closer(plan: &mut Plan, host: &Host, results: &[CompiledStep]) -> Result<(), Error> {
+    let (Some(kernel), Some(state)) = (host.kernel.as_deref(), &mut plan.observed.kernel) else { return Ok(()) };
+    let compiled = results.iter().flat_map(|result| &result.profiles).map(|profile| &profile.name);
+    let is_unseen = |name: &&ProfileName| state.loaded.get(*name).is_some_and(|loaded| loaded.hash.is_none());
+    let unseen: BTreeSet<ProfileName> = compiled.filter(is_unseen).cloned().collect();
+    if unseen.is_empty() || state.evidence == Evidence::Name {
+        return Ok(());
+    }
+    let mut seen = kernel.observe(&unseen)?;
+    for name in unseen {
+        match seen.loaded.remove(&name) {
+            Some(loaded) => drop(state.loaded.insert(name, loaded)),
+            None => drop(state.loaded.remove(&name)),
+        }
+    }
+    Ok(())
+}
+
 /// Decides whether compiled policy is another than what is recorded and runs; if not, and the file stays as it is,
 /// nothing is to be done.
 fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[CompiledProfile]>) {
@@ -323,7 +339,6 @@ fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[Compiled
     let kernel = plan.observed.kernel.as_ref();
     result.differs = step.enabled
         && match (kernel, record) {
-            // A hash that was not asked for, because nothing recorded the name, tells nothing.
             (Some(kernel), _) => result.profiles.iter().any(|profile| {
                 kernel.loaded.get(&profile.name).is_none_or(|loaded| {
                     let same =
@@ -373,12 +388,18 @@ fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[Compiled
         .iter()
         .map(|profile| {
             let name = profile.name.to_string();
-            let (mode, hash) =
-                was(&name).map_or((None, None), |loaded| (loaded.mode.before, loaded.hash.before.clone()));
+            let running = kernel.and_then(|kernel| kernel.loaded.get(&profile.name));
+            let shown = running.and_then(|loaded| loaded.hash.as_ref()).map(ToString::to_string);
+            let (mode, hash) = was(&name).map_or_else(
+                || (running.map(|loaded| loaded.mode), shown.clone()),
+                |loaded| (loaded.mode.before, loaded.hash.before.clone()),
+            );
+            let compiled = profile.hash.shown(HashAlgorithm::Sha256).to_string();
+            let is_effective = kernel.is_some_and(|kernel| kernel.effective_mode(profile.mode) == profile.mode);
             LoadedProfile {
                 mode: Change { before: mode, after: Some(profile.mode) },
-                hash: Change { before: hash, after: Some(profile.hash.shown(HashAlgorithm::Sha256).to_string()) },
-                verified: false,
+                hash: Change { before: hash, after: shown.filter(|_| !result.differs).or(Some(compiled)) },
+                verified: !result.differs && running.is_some() && is_effective,
                 name,
             }
         })
@@ -387,10 +408,15 @@ fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[Compiled
 
 /// An edited configuration file of a package makes its upgrades ask questions.
 fn warn_of_edited_packages(plan: &mut Plan, host: &Host) -> Result<(), Error> {
+    if plan.edited.is_empty() {
+        return Ok(());
+    }
+    let Some(packages) = Packages::read(&host.root, Path::new(POLICY_DIR))? else { return Ok(()) };
     for path in &plan.edited {
-        if let Some(package) = packages::owner_of(&host.root, &Path::new(POLICY_DIR).join(path.as_str()))? {
+        if let Some(shipped) = packages.shipped(&Path::new(POLICY_DIR).join(path.as_str())) {
             plan.draft.warnings.push(format!(
-                "the flags in `{path}` are edited, because no link gives this mode; the package {package} owns the file"
+                "the flags in `{path}` are edited, because no link gives this mode; the package {} owns the file",
+                shipped.package
             ));
         }
     }

@@ -10,10 +10,10 @@ use super::compile::{self, Compiled, Progress, SpoolIn};
 use super::directories::{Directories, temporary};
 use super::state::adopt;
 use super::{Refusal, elapsed_ms, refused};
-use crate::confinement::{self, Attached, Telling};
+use crate::confinement::{Attached, Telling};
 use crate::document::OnConfined;
 use crate::error::Error;
-use crate::host::kernel::{Kernel, KernelState, Loaded};
+use crate::host::kernel::KernelState;
 use crate::host::replace::Temporary;
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
@@ -23,7 +23,7 @@ use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
-use crate::report::{Action, NeedsRestart};
+use crate::report::Action;
 use crate::sighting::Sighting;
 
 /// A plan that is compiled, checked and ready to be carried out. It owns the lock: what is committed without being
@@ -141,21 +141,6 @@ fn attached(compiled: &Compiled, sets: &[LoadSet], removals: &[Removal]) -> Vec<
         }
     }
     attached
-}
-
-/// The processes that should run under one of these profiles and do not.
-pub(super) fn unconfined(
-    kernel: &dyn Kernel,
-    loaded: &BTreeMap<ProfileName, Loaded>,
-    attached: &[Attached],
-) -> Result<Vec<NeedsRestart>, Error> {
-    if attached.iter().all(|profile| profile.telling == Telling::Silent) {
-        return Ok(Vec::new());
-    }
-    let mut processes = kernel.processes()?;
-    processes.retain(|process| process.pid != std::process::id());
-    let ours: BTreeSet<&ProfileName> = attached.iter().map(|profile| &profile.name).collect();
-    Ok(confinement::needs_restart(attached, &processes, |name| loaded.contains_key(name) && !ours.contains(name)))
 }
 
 /// Refuses hats and children whose parent is neither loaded nor in the set: the kernel would not take any of it.

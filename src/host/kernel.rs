@@ -87,6 +87,13 @@ pub trait Kernel: Send {
     }
 }
 
+/// The running kernel's release, such as `6.12.48+deb13-amd64` (uname(2)); none if it does not tell.
+#[must_use]
+pub fn release() -> Option<String> {
+    let name = nix::sys::utsname::uname().ok()?;
+    Some(name.release().to_string_lossy().into_owned())
+}
+
 /// One state of the kernel's policy. Two that are equal stand for the same policy in every namespace, seen or not: each
 /// change moves a revision, and a counter that began anew belongs to another boot or another directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

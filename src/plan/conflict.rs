@@ -74,7 +74,7 @@ impl<'t> Definitions<'t> {
 
 /// What texts see through their includes. Most profiles see the same variables, so each set is built once.
 #[derive(Debug, Default)]
-pub(super) struct Scopes {
+pub(crate) struct Scopes {
     /// By the closure's number.
     of_closures: HashMap<usize, Scope>,
     /// By the files that declare variables, in order.
@@ -157,13 +157,32 @@ pub(super) fn expected(
 ) -> Expected {
     let closure = closures.of(text);
     let variables = scopes.of(text, &closure, closures);
-    let scan = text.scan();
+    Expected { headers: headers(text.scan(), forced_complain, &variables), wanted }
+}
+
+/// What `text` defines, included files outside of its profiles among it.
+pub(crate) fn declared(
+    text: &Text,
+    forced_complain: bool,
+    closures: &mut Closures<'_>,
+    scopes: &mut Scopes,
+) -> Vec<ExpectedHeader> {
+    let closure = closures.of(text);
+    let variables = scopes.of(text, &closure, closures);
+    let mut found = headers(text.scan(), forced_complain, &variables);
+    for included in closures.at_top_level(text) {
+        found.extend(headers(included.scan(), forced_complain, &variables));
+    }
+    found
+}
+
+fn headers(scan: &Scan, forced_complain: bool, variables: &Variables) -> Vec<ExpectedHeader> {
     let headers = scan.headers.iter().enumerate().map(|(at, header)| {
         let written = header.mode.unwrap_or(Mode::Enforce);
         let mode = if forced_complain { Mode::Complain } else { written };
-        ExpectedHeader { names: scan.names(at, &variables), mode }
+        ExpectedHeader { names: scan.names(at, variables), mode }
     });
-    Expected { headers: headers.collect(), wanted }
+    headers.collect()
 }
 
 /// Refuses repeated names and equal attachments where the document lists at least one of the two files.

@@ -5,15 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::{Observed, mode_as_compiled};
-use crate::host::kernel::KernelState;
+use crate::host::kernel::{KernelState, Loaded};
 use crate::ledger::Compiled;
-use crate::policy::HashAlgorithm;
-use crate::profile::FileName;
+use crate::policy::{HashAlgorithm, KernelHash};
+use crate::profile::{FileName, Mode};
 use crate::report::{Change, LoadedProfile, Reason};
 use crate::tree::{Closure, Closures, Input, InputId, Text};
 
 /// Compares with the ledger's records.
-pub(super) struct Freshness<'a> {
+pub(crate) struct Freshness<'a> {
     observed: &'a Observed,
     /// The ledger's number of each input that it knows.
     numbers: HashMap<&'a Input, u32>,
@@ -27,14 +27,14 @@ pub(super) struct Freshness<'a> {
 }
 
 impl<'a> Freshness<'a> {
-    pub(super) fn new(observed: &'a Observed) -> Self {
+    pub(crate) fn new(observed: &'a Observed) -> Self {
         let met = vec![0; observed.ledger.input_count()];
         let numbers = observed.ledger.input_numbers();
         Self { observed, numbers, translated: Vec::new(), met, comparisons: 0, known: HashMap::new() }
     }
 
     /// Why what the ledger records for `file` is not what compiling it now would give; empty when it is.
-    pub(super) fn stale_reasons(
+    pub(crate) fn stale_reasons(
         &mut self,
         file: &FileName,
         text: &Text,
@@ -81,21 +81,9 @@ impl<'a> Freshness<'a> {
         let (Some(kernel), Some(record)) = (&self.observed.kernel, self.observed.ledger.compiled.get(file)) else {
             return Vec::new();
         };
-        let mut reasons = BTreeSet::new();
-        for profile in &record.profiles {
-            match kernel.loaded.get(&profile.name) {
-                None => drop(reasons.insert(Reason::from(Reason::KERNEL_MISSING))),
-                Some(loaded) => {
-                    if loaded.hash.as_ref().is_some_and(|hash| !hash.is_of(&profile.hash)) {
-                        reasons.insert(Reason::KERNEL_DRIFT.into());
-                    }
-                    if loaded.mode != mode_as_compiled(profile.mode) {
-                        reasons.insert(Reason::KERNEL_MODE.into());
-                    }
-                }
-            }
-        }
-        reasons.into_iter().collect()
+        let reasons = record.profiles.iter();
+        let reasons = reasons.flat_map(|it| kernel_reasons(kernel.loaded.get(&it.name), it.mode, Some(&it.hash)));
+        reasons.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn inputs_are(&mut self, record: &Compiled, closure: &Closure, closures: &Closures<'_>) -> bool {
@@ -132,8 +120,23 @@ impl<'a> Freshness<'a> {
     }
 }
 
+/// Why a profile that the kernel runs is not the one in `mode`, and with `hash` where that is known.
+pub(crate) fn kernel_reasons(loaded: Option<&Loaded>, mode: Mode, hash: Option<&KernelHash>) -> Vec<Reason> {
+    let Some(loaded) = loaded else { return vec![Reason::KERNEL_MISSING.into()] };
+    let mut reasons = Vec::new();
+    if let (Some(shown), Some(hash)) = (&loaded.hash, hash) {
+        if !shown.is_of(hash) {
+            reasons.push(Reason::KERNEL_DRIFT.into());
+        }
+    }
+    if loaded.mode != mode_as_compiled(mode) {
+        reasons.push(Reason::KERNEL_MODE.into());
+    }
+    reasons
+}
+
 /// Whether a record of compilation still holds.
-pub(super) enum Staleness {
+pub(crate) enum Staleness {
     /// Compiling would give what is recorded.
     Fresh,
     /// There is no record.

@@ -198,21 +198,9 @@ impl Maker<'_> {
         let entry = EntryOf::Profile(file.clone());
         match profile.want {
             ProfileWant::Text { content, mode, scope } => {
-                let raw = self.text(content, &pointer)?;
-                let mut goal = Goal::empty(entry, pointer, GoalKind::Text, main, on_confined);
-                let mut flags = None;
-                let text = match mode {
-                    WantedMode::Flags(mode) => {
-                        goal.mode = Some(mode);
-                        flags = Some((mode, scope));
-                        self.with_mode(&file, raw, mode, scope, &goal.main)
-                    }
-                    WantedMode::Disabled | WantedMode::AsWritten => self.shared(raw, &goal.main),
-                };
-                self.put_file(&mut goal, text, flags);
-                self.put_link(&mut goal, &disable, &file, mode == WantedMode::Disabled);
-                self.put_link(&mut goal, &force, &file, false);
-                Some(goal)
+                let text = self.text(content, &pointer)?;
+                let goal = Goal::empty(entry, pointer, GoalKind::Text, main, on_confined);
+                Some(self.with_text(goal, &file, text, mode, scope))
             }
             ProfileWant::ModeOnly { mode, scope, if_missing } => {
                 let goal = Goal::empty(entry, pointer, GoalKind::ModeOnly, main, on_confined);
@@ -226,6 +214,36 @@ impl Maker<'_> {
                 Some(goal)
             }
         }
+    }
+
+    /// A profile whose text the document brings: the mode stands in its flags.
+    fn with_text(
+        &mut self,
+        mut goal: Goal,
+        file: &FileName,
+        text: Arc<Text>,
+        mode: WantedMode,
+        scope: ModeScope,
+    ) -> Goal {
+        let (disable, force) = (PolicyPath::disable_link(file), PolicyPath::force_complain_link(file));
+        let mut text = self.shared(text, &goal.main);
+        let mut flags = None;
+        let mut forced = mode == WantedMode::Disabled && self.is_idle_link(&force);
+        if let WantedMode::Flags(mode) = mode {
+            goal.mode = Some(mode);
+            flags = Some((mode, scope));
+            let rewritten = syntax::set_mode(&text.bytes, text.scan(), mode, scope);
+            self.warn_of_kept(file, &text, &rewritten.kept);
+            let is_installed = self.observed.standing(&goal.main).text().is_some_and(|installed| *installed == text);
+            forced = is_installed && self.complains_by_link(&force, mode, &rewritten.kept);
+            if !forced && *rewritten.text != *text.bytes {
+                text = self.shared(Arc::new(Text::new(rewritten.text.into_owned())), &goal.main);
+            }
+        }
+        self.put_file(&mut goal, text, flags);
+        self.put_link(&mut goal, &disable, file, mode == WantedMode::Disabled);
+        self.put_link(&mut goal, &force, file, forced);
+        goal
     }
 
     /// A profile that somebody else installed: links where their result is the same as flags would give, so that
@@ -264,11 +282,12 @@ impl Maker<'_> {
             _ => (Arc::clone(&current), Original::Untouched),
         };
         let mut text = Arc::clone(&base);
-        let mut forced = false;
+        let mut forced = mode == WantedMode::Disabled && self.is_idle_link(&force);
         if let WantedMode::Flags(mode) = mode {
             goal.mode = Some(mode);
             let rewritten = syntax::set_mode(&base.bytes, base.scan(), mode, scope);
             self.warn_of_kept(file, &base, &rewritten.kept);
+            forced = self.complains_by_link(&force, mode, &rewritten.kept);
             if *rewritten.text != *base.bytes {
                 if mode == Mode::Complain && rewritten.kept.is_empty() {
                     forced = true;
@@ -367,9 +386,14 @@ impl Maker<'_> {
         let standing = self.observed.standing(path);
         let target = match (wanted, standing.is_effective()) {
             (true, true) => {
-                if let Some(held) = self.observed.ledger.held.get(path) {
-                    goal.held.push((path.clone(), self.taken_over(held)));
-                }
+                let held = match (self.observed.ledger.held.get(path), standing.stands()) {
+                    (Some(held), _) => Some(Held { owner: self.owner.clone(), ..held.clone() }),
+                    (None, Some(stands)) => {
+                        Some(Held { owner: self.owner.clone(), stands, original: Original::Untouched })
+                    }
+                    (None, None) => None,
+                };
+                goal.held.extend(held.map(|held| (path.clone(), held)));
                 return;
             }
             (true, false) => {
@@ -420,10 +444,6 @@ impl Maker<'_> {
         }
     }
 
-    fn taken_over(&self, held: &Held) -> Held {
-        Held { owner: self.owner.clone(), ..held.clone() }
-    }
-
     fn text(&mut self, content: Content, pointer: &str) -> Option<Arc<Text>> {
         match content {
             Content::Inline(text) => Some(text),
@@ -459,21 +479,16 @@ impl Maker<'_> {
         }
     }
 
-    fn with_mode(
-        &mut self,
-        file: &FileName,
-        raw: Arc<Text>,
-        mode: Mode,
-        scope: ModeScope,
-        path: &PolicyPath,
-    ) -> Arc<Text> {
-        let raw = self.shared(raw, path);
-        let rewritten = syntax::set_mode(&raw.bytes, raw.scan(), mode, scope);
-        self.warn_of_kept(file, &raw, &rewritten.kept);
-        if *rewritten.text == *raw.bytes {
-            return raw;
-        }
-        self.shared(Arc::new(Text::new(rewritten.text.into_owned())), path)
+    /// Whether a link that stands in `force-complain/` has the result that an entry in this mode asks for, so that it
+    /// may stay.
+    fn complains_by_link(&self, force: &PolicyPath, mode: Mode, kept: &[usize]) -> bool {
+        mode == Mode::Complain && kept.is_empty() && self.observed.standing(force).is_effective()
+    }
+
+    /// Whether somebody else's link stands in `force-complain/`, which says nothing of a profile that is switched off.
+    fn is_idle_link(&self, force: &PolicyPath) -> bool {
+        let held = self.observed.ledger.held.get(force);
+        held.is_none_or(|held| held.original == Original::Untouched) && self.observed.standing(force).is_effective()
     }
 
     fn warn_of_kept(&mut self, file: &FileName, text: &Text, kept: &[usize]) {
@@ -556,7 +571,7 @@ fn is_content(stands: &Stands, text: &Text) -> bool {
 }
 
 /// Whether this is what stands there. A file is known by its bytes.
-fn is_standing(stands: &Stands, standing: &Standing) -> bool {
+pub(crate) fn is_standing(stands: &Stands, standing: &Standing) -> bool {
     match standing {
         Standing::File(text, _) => is_content(stands, text),
         other => other.stands().is_some_and(|other| other == *stands),

@@ -33,7 +33,8 @@ pub fn object(accepted: &[Acceptance], observed: &Observed) -> Result<Vec<String
     Ok(warnings)
 }
 
-fn objections(kernel: &KernelState) -> Vec<(Objection, String, &'static str)> {
+/// What is objectionable about a kernel, each with what to do.
+pub(crate) fn objections(kernel: &KernelState) -> Vec<(Objection, String, &'static str)> {
     let mut objections = Vec::new();
     if kernel.global_mode != Mode::Enforce {
         objections.push((

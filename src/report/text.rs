@@ -15,8 +15,9 @@ pub enum Colour {
     Off,
 }
 
+/// What a piece of text is to look like.
 #[derive(Clone, Copy)]
-enum Paint {
+pub(crate) enum Paint {
     Good,
     Attention,
     Bad,
@@ -25,7 +26,7 @@ enum Paint {
 }
 
 impl Colour {
-    fn paint(self, paint: Paint, text: &str) -> String {
+    pub(crate) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Good => "32",
             Paint::Attention => "33",
@@ -207,7 +208,7 @@ fn visible_lines(text: &str) -> String {
 }
 
 /// Escapes control characters, tabs excepted.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }

@@ -204,6 +204,9 @@ fn a_usage_error_is_one_json_value_and_exit_code_64() {
         &["apply", "--lock-timeout", "soon"],
         &["apply", "a", "b"],
         &["no-such-command"],
+        &["status", "--root", root, "--kernel", "require"],
+        &["status", "--format", "salt"],
+        &["export", "--owner", "no spaces"],
         &["schema", "nothing"],
     ] {
         let run = Run::of(&mut host.program(arguments));
@@ -236,18 +239,23 @@ fn a_document_comes_from_a_file_too() {
 #[test]
 fn help_has_examples_and_goes_to_people() {
     let host = Scratch::new();
-    for arguments in [&["--help"][..], &["apply", "--help"], &["--version"]] {
+    let commands =
+        [&["--help"][..], &["apply", "--help"], &["status", "--help"], &["export", "--help"], &["--version"]];
+    for arguments in commands {
         let run = Run::of(&mut host.program(arguments));
         assert_eq!(run.code, Some(0), "{arguments:?}");
         assert!(!run.stdout.is_empty());
     }
-    assert!(Run::of(&mut host.program(["apply", "--help"])).stdout.contains("aa-converge apply"));
+    for name in ["apply", "status", "export"] {
+        let help = Run::of(&mut host.program([name, "--help"])).stdout;
+        assert!(help.contains(&format!("Examples:\n  aa-converge {name}")), "{help}");
+    }
 }
 
 #[test]
 fn the_schemas_in_the_repository_are_what_the_program_writes() {
     let host = Scratch::new();
-    for kind in ["document", "report"] {
+    for kind in ["document", "report", "status"] {
         let run = Run::of(&mut host.program(["schema", kind]));
         let kept = fs_err::read_to_string(format!("{}/schemas/{kind}.v1.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
         assert_eq!(run.stdout, kept, "`make schemas` writes them anew");

@@ -6,8 +6,10 @@
 
 mod apply;
 mod debian_policy;
+mod export;
 mod faults;
 mod forms;
 mod ownership;
 mod refusals;
 mod scratch;
+mod status;

@@ -97,3 +97,49 @@ fn names_and_attachments_in_included_files_count() {
         assert!(said.contains("containers") && said.contains("mine"), "{said}");
     }
 }
+
+#[test]
+fn a_link_that_gives_the_mode_asked_for_stays() {
+    let mixed = "abi <abi/3.0>,\nprofile one /opt/one {\n}\nprofile stub flags=(unconfined) {\n}\n";
+    let complain = profile("one").replace("/opt/one {", "/opt/one flags=(complain) {");
+    for text in [profile("one"), mixed.to_owned(), complain] {
+        for brings in [true, false] {
+            let host = Scratch::new();
+            host.write("one", &text);
+            let link = host.policy("force-complain/one");
+            std::os::unix::fs::symlink("/etc/apparmor.d/one", &link).unwrap();
+            let with = |mode: &str, scope: &str| {
+                let mut entry = json!({ "file": "one", "mode": mode, "mode_scope": scope });
+                if brings {
+                    entry["content"] = json!(text);
+                }
+                document(&json!([entry]))
+            };
+            let run = host.converge(&with("complain", "all"));
+            assert!(!run.changed(), "{brings} {text}: {run:#?}");
+            assert!(!host.converge(&with("complain", "all")).changed(), "{brings} {text}");
+            assert_eq!(fs_err::read_link(&link).unwrap(), std::path::Path::new("/etc/apparmor.d/one"));
+            // It would put the stub into complain mode, too, which was not asked for.
+            if text == mixed {
+                assert!(host.converge(&with("complain", "enforce_and_complain")).changed());
+                assert!(!host.has("force-complain/one"));
+            } else {
+                assert!(host.converge(&with("enforce", "all")).changed());
+                assert!(!host.has("force-complain/one"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_for_complain_mode_says_nothing_of_a_disabled_profile() {
+    let host = Scratch::new();
+    host.write("one", profile("one"));
+    for directory in ["disable", "force-complain"] {
+        std::os::unix::fs::symlink("../one", host.policy(directory).join("one")).unwrap();
+    }
+    let with = |mode: &str| document(&json!([{ "file": "one", "mode": mode }]));
+    assert!(!host.converge(&with("disabled")).changed());
+    assert!(host.converge(&with("enforce")).changed());
+    assert!(!host.has("disable/one") && !host.has("force-complain/one"));
+}

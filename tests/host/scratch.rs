@@ -74,7 +74,18 @@ impl Scratch {
         host
     }
 
-    fn empty() -> Self {
+    /// A host with all of the distribution's policy, and the list of the packages that it comes from.
+    pub(crate) fn installed() -> Self {
+        let host = Self::empty();
+        fs_err::remove_dir(host.policy("")).expect("it is empty");
+        copy(Path::new("/etc/apparmor.d"), &host.policy(""));
+        fs_err::create_dir_all(host.path("var/lib/dpkg/info")).expect("a temporary directory is writable");
+        copy(Path::new("/var/lib/dpkg/status"), &host.path("var/lib/dpkg/status"));
+        host
+    }
+
+    /// A host with an empty policy directory.
+    pub(crate) fn empty() -> Self {
         let host = Self { dir: TempDir::new().expect("there is a temporary directory") };
         fs_err::create_dir_all(host.policy("")).expect("a temporary directory is writable");
         copy(Path::new("/etc/apparmor"), &host.path("etc/apparmor"));
@@ -159,6 +170,16 @@ impl Scratch {
         Run::of(&mut self.apply_command(options, document.to_string()))
     }
 
+    /// Runs a command that only looks, which must leave everything below the root as it is.
+    #[track_caller]
+    pub(crate) fn look(&self, command: &str, options: &[&str]) -> Run {
+        let before = self.tree();
+        let mut program = self.program([command, "--root"]);
+        let run = Run::of(program.arg(self.root()).args(options));
+        assert_untouched(&before, &self.tree());
+        run
+    }
+
     /// Runs `apply` on any bytes.
     pub(crate) fn apply_bytes(&self, document: impl AsRef<[u8]>) -> Run {
         Run::of(&mut self.apply_command(&[], document))
@@ -169,6 +190,11 @@ impl Scratch {
         let run = self.apply(document);
         run.expect(0);
         run
+    }
+
+    /// Puts a symbolic link into the policy directory as an administrator would.
+    pub(crate) fn link(&self, below: &str, target: &str) {
+        std::os::unix::fs::symlink(target, self.policy(below)).expect("nothing is there yet");
     }
 
     /// Everything below the root.
