@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use crate::scratch::{PARSER, PROGRAM, Run, Scratch, assert_untouched, command, copy, entry, profile, profiles, tree};
 
 /// Where the parser keeps its cache without `cache-loc`.
-const PLACE: &str = "var/cache/apparmor";
+pub(crate) const PLACE: &str = "var/cache/apparmor";
 const EARLY: &str = "etc/apparmor/earlypolicy";
 
 /// What the parser did about one profile at a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Took {
+pub(crate) enum Took {
     /// The text, which it compiled.
     Text,
     /// The compiled policy in the cache.
@@ -31,7 +31,7 @@ fn features(host: &Scratch) -> PathBuf {
 }
 
 /// Puts the machine's parser where the host's boots find one, so that a run can know what it would write.
-fn with_parser(host: Scratch) -> Scratch {
+pub(crate) fn with_parser(host: Scratch) -> Scratch {
     fs_err::create_dir_all(host.path("sbin")).unwrap();
     copy(Path::new(PARSER), &host.path("sbin/apparmor_parser"));
     host
@@ -61,25 +61,27 @@ fn boot_with(host: &Scratch, place: &str) -> BTreeMap<String, Took> {
     took
 }
 
-fn boot(host: &Scratch) -> BTreeMap<String, Took> {
+pub(crate) fn boot(host: &Scratch) -> BTreeMap<String, Took> {
     boot_with(host, PLACE)
 }
 
 /// The one directory at a place of the cache.
-fn directory(host: &Scratch, place: &str) -> PathBuf {
+pub(crate) fn directory(host: &Scratch, place: &str) -> PathBuf {
     let found: Vec<_> = fs_err::read_dir(host.path(place)).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [directory] = &found[..] else { panic!("{place} holds {found:?}") };
     directory.clone()
 }
 
 /// Entries by name: time stamp and bytes.
-fn entries(directory: &Path) -> BTreeMap<String, ((i64, i64), Vec<u8>)> {
+pub(crate) type Entries = BTreeMap<String, ((i64, i64), Vec<u8>)>;
+
+pub(crate) fn entries(directory: &Path) -> Entries {
     let nodes = tree(directory).into_iter().filter(|(name, _)| !name.is_empty() && name != ".features");
     nodes.map(|(name, node)| (name, (node.modified, node.content))).collect()
 }
 
 /// What the parser itself would cache now.
-fn own_entries(host: &Scratch) -> BTreeMap<String, ((i64, i64), Vec<u8>)> {
+fn own_entries(host: &Scratch) -> Entries {
     boot_with(host, "own-cache");
     let own = entries(&directory(host, "own-cache"));
     fs_err::remove_dir_all(host.path("own-cache")).unwrap();
@@ -174,7 +176,7 @@ fn no_time_stamp_brings_old_policy_back() {
         let took = boot(&host);
         assert_eq!(took["same"], Cache);
         assert_eq!(took["idle"], Text, "a profile that was switched off is not compiled for its sake");
-        let compiled = |entries: BTreeMap<String, ((i64, i64), Vec<u8>)>| -> BTreeMap<String, Vec<u8>> {
+        let compiled = |entries: Entries| -> BTreeMap<String, Vec<u8>> {
             entries.into_iter().map(|(name, (_, bytes))| (name, bytes)).collect()
         };
         let own = compiled(own_entries(&host));

@@ -8,7 +8,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::{Cache, Lookup, Writer};
@@ -53,16 +52,13 @@ pub(super) fn warm(
         Ok(fresh) => fresh,
         Err(error) => return vec![cold(&error)],
     };
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut failed = Vec::new();
-        while let Some(entry) = fresh.get(next.fetch_add(1, Ordering::Relaxed)) {
-            failed.extend(entry.write().err());
-        }
-        failed
+    let work = |writer: usize| -> Vec<Error> {
+        let share = fresh.iter().skip(writer).step_by(WRITERS);
+        share.filter_map(|entry| entry.write().err()).collect()
     };
+    let work = &work;
     let failed: Vec<Error> = thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS.min(fresh.len())).map(|_| scope.spawn(work)).collect();
+        let writers: Vec<_> = (0..WRITERS.min(fresh.len())).map(|writer| scope.spawn(move || work(writer))).collect();
         let join = |writer: thread::ScopedJoinHandle<'_, Vec<Error>>| {
             writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
