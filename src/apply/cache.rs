@@ -33,6 +33,8 @@ use crate::policy::{self, CompiledProfile};
 use crate::profile::{FileName, ProfileName, is_skipped_by_parser};
 use crate::report::Action;
 
+use warm::{Act, Wanted};
+
 mod warm;
 
 /// Where systemd looks for policy to load before it starts anything (systemd's `apparmor-setup.c`).
@@ -74,6 +76,8 @@ enum Writer {
 pub(super) struct Renewal {
     /// Files whose entries go, or are written anew.
     pub(super) files: Vec<FileName>,
+    /// Entries that are what the run compiled, and that changed inputs have put out of date for the parser.
+    right: Vec<(Dir, FileName)>,
     /// Early policy under other names.
     strays: Vec<Stray>,
 }
@@ -96,10 +100,10 @@ impl Renewal {
         if judged.changed.is_empty() && judged.doubtful.is_empty() {
             return Ok(Self::default());
         }
-        let mut strays = Vec::new();
+        let mut renewal = Self::default();
         let (mut kept, mut why) = (Vec::new(), None);
         for cache in caches(host, &compiled.plan.observed.parser_conf)? {
-            let outdated = judged.outdated(&cache, &mut strays)?;
+            let outdated = judged.judge(&cache, &mut renewal)?;
             if let Some(Err(error)) = (!outdated.is_empty()).then(|| cache.dir.check_writable()) {
                 kept.extend(outdated.iter().map(|name| cache.dir.shown().join(name)));
                 why = why.or(Some(error));
@@ -112,7 +116,9 @@ impl Renewal {
             };
             return Err(Error::BootCache { entries: kept, source });
         }
-        Ok(Self { files: judged.changed.into_iter().cloned().collect(), strays })
+        renewal.right.retain(|(_, file)| !judged.changed.contains(file));
+        renewal.files.extend(judged.changed.into_iter().cloned());
+        Ok(renewal)
     }
 
     /// Removes the entries, and writes them anew where this run compiled exactly what the parser would put there. Says
@@ -121,7 +127,7 @@ impl Renewal {
     /// # Errors
     /// One cannot be removed.
     pub(super) fn carry_out(&self, host: &Host, compiled: &Compiled) -> Result<Vec<String>, Error> {
-        if self.files.is_empty() && self.strays.is_empty() {
+        if self.files.is_empty() && self.right.is_empty() {
             return Ok(Vec::new());
         }
         let mut warnings = Vec::new();
@@ -135,15 +141,23 @@ impl Renewal {
                 ));
             }
         }
-        let mut dropped = Vec::new();
+        let right = self.right.iter().map(|(dir, file)| Wanted { dir: dir.clone(), file, act: Act::Date });
+        let mut wanted: Vec<Wanted<'_>> = right.collect();
+        let mut touched = Vec::new();
         for cache in caches(host, &compiled.plan.observed.parser_conf)? {
-            let files = cache.drop_entries(&self.files)?;
-            dropped.push((cache, files));
+            let dropped = cache.drop_entries(&self.files)?;
+            let belonging = self.files.iter().filter(|file| match (cache.writer, cache.lookup) {
+                (Writer::Parser, _) => true,
+                (Writer::Others, Lookup::Everything) => dropped.contains(*file),
+                (Writer::Others, Lookup::ByName) => false,
+            });
+            wanted.extend(belonging.map(|file| Wanted { dir: cache.dir.clone(), file, act: Act::Write }));
+            touched.extend((!dropped.is_empty()).then_some(cache.dir));
         }
-        warnings.extend(warm::warm(host, compiled, &self.files, &dropped));
+        warnings.extend(warm::warm(host, compiled, wanted));
         // What replaced an entry must not give way to it again when the power fails; a new one may be lost.
-        for (cache, _) in dropped.iter().filter(|(_, files)| !files.is_empty()) {
-            cache.dir.sync()?;
+        for dir in touched {
+            dir.sync()?;
         }
         Ok(warnings)
     }
@@ -213,7 +227,7 @@ impl<'c> Judged<'c> {
     }
 
     /// The names of a directory's entries that are to go. A doubtful file with such an entry is changed from here on.
-    fn outdated(&mut self, cache: &Cache, strays: &mut Vec<Stray>) -> Result<Vec<OsString>, Error> {
+    fn judge(&mut self, cache: &Cache, renewal: &mut Renewal) -> Result<Vec<OsString>, Error> {
         let mut outdated = Vec::new();
         for listed in cache.dir.list()? {
             // The parser cannot read a directory as an entry either.
@@ -222,6 +236,7 @@ impl<'c> Judged<'c> {
             let file = file.as_ref();
             if let Some(file) = file.and_then(|file| self.doubtful.get(file).copied()) {
                 if self.is_as_compiled(file, cache, &listed.name)? {
+                    renewal.right.push((cache.dir.clone(), file.clone()));
                     continue;
                 }
                 self.changed.insert(file);
@@ -233,7 +248,7 @@ impl<'c> Judged<'c> {
                 if let Some(file) = file {
                     self.changed.insert(file);
                     outdated.push(listed.name.clone());
-                    strays.push(Stray { dir: cache.dir.clone(), name: listed.name, profiles });
+                    renewal.strays.push(Stray { dir: cache.dir.clone(), name: listed.name, profiles });
                 }
             }
         }
@@ -276,13 +291,9 @@ impl Cache {
         }
         Ok(dropped)
     }
-
-    /// The features that its entries were compiled for; none where it is no directory of the parser's.
-    fn features(&self) -> Result<Option<Vec<u8>>, Error> {
-        features(&self.dir)
-    }
 }
 
+/// The features that a directory's entries were compiled for; none where it is no cache.
 fn features(dir: &Dir) -> Result<Option<Vec<u8>>, Error> {
     Ok(match dir.entry(FEATURES, MAX_FEATURES)? {
         Entry::File(read) => Some(read.bytes),

@@ -127,9 +127,9 @@ impl Prepared {
             *stage = Stage::Changing;
             self.change_files()?;
             self.change_kernel()?;
-            let warnings = self.renewal.carry_out(&self.host.host, &self.compiled)?;
-            self.compiled.plan.draft.warnings.extend(warnings);
         }
+        let warnings = self.renewal.carry_out(&self.host.host, &self.compiled)?;
+        self.compiled.plan.draft.warnings.extend(warnings);
         if let Some(ledger) = ledger {
             ledger.rename_to(LEDGER)?;
         }

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlink};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat, stat};
+use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, fstat, fstatat, mkdirat, stat, utimensat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, geteuid, unlinkat};
 
 use crate::error::Error;
@@ -259,6 +260,16 @@ impl Dir {
         let fd = open_at(self.fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(failed("create", self.shown_at(name)))?;
         Ok(fs_err::File::from_parts(fd.into(), self.shown_at(name)))
+    }
+
+    /// Has what stands under this name seem to have been modified at that time.
+    ///
+    /// # Errors
+    /// There is nothing, or it belongs to somebody else.
+    pub fn set_modified(&self, name: impl AsRef<OsStr>, modified: Modified) -> Result<(), Error> {
+        let name = self.component(name.as_ref())?;
+        utimensat(self.fd(), name, &TimeSpec::UTIME_OMIT, &modified.0, UtimensatFlags::NoFollowSymlink)
+            .map_err(failed("set the time of", self.shown_at(name)))
     }
 
     /// Asks whether names can be made and removed here, without doing so.

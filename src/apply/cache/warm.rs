@@ -5,15 +5,17 @@
 //! time stamp that the parser would give it, that of the newest input, so that whatever puts the parser's own entries out
 //! of date does the same to these.
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use super::{Cache, Lookup, Writer};
+use super::features;
 use crate::apply::compile::{Compiled, CompiledStep};
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::dir::Dir;
 use crate::host::root::{Entry, Kind, Modified};
 use crate::ledger::Attributes;
 use crate::observe::POLICY_DIR;
@@ -32,33 +34,43 @@ const MAX_INPUT: u64 = 16 << 20;
 /// 100 files one after another 340 ms, by four threads 34 ms).
 const WRITERS: usize = 4;
 
-/// An entry to write.
+/// An entry that should be in the cache.
+pub(super) struct Wanted<'c> {
+    pub(super) dir: Dir,
+    pub(super) file: &'c FileName,
+    pub(super) act: Act,
+}
+
+/// What there is to do about an entry.
+#[derive(Clone, Copy)]
+pub(super) enum Act {
+    /// It is to be written.
+    Write,
+    /// It has the bytes that it should have, but not the time stamp.
+    Date,
+}
+
+/// An entry whose bytes and time stamp are known.
 struct Fresh<'c> {
-    cache: &'c Cache,
-    file: &'c FileName,
+    wanted: Wanted<'c>,
     result: &'c CompiledStep,
     modified: Modified,
 }
 
-/// Writes the entries of `files` where they belong: into the directories that the parser writes for this kernel, and
-/// back to others that had one. A cold cache only costs time, so what cannot be written is worth a warning and no more.
-pub(super) fn warm(
-    host: &Host,
-    compiled: &Compiled,
-    files: &[FileName],
-    dropped: &[(Cache, BTreeSet<FileName>)],
-) -> Vec<String> {
-    let fresh = match fresh(host, compiled, files, dropped) {
+/// Puts entries into the cache, as far as they are certain. A cold cache only costs time, so what cannot be written is
+/// worth a warning and no more.
+pub(super) fn warm(host: &Host, compiled: &Compiled, wanted: Vec<Wanted<'_>>) -> Vec<String> {
+    let fresh = match certain(host, compiled, wanted) {
         Ok(fresh) => fresh,
         Err(error) => return vec![cold(&error)],
     };
-    let work = |writer: usize| -> Vec<Error> {
+    let put = |writer: usize| -> Vec<Error> {
         let share = fresh.iter().skip(writer).step_by(WRITERS);
-        share.filter_map(|entry| entry.write().err()).collect()
+        share.filter_map(|entry| entry.put().err()).collect()
     };
-    let work = &work;
+    let put = &put;
     let failed: Vec<Error> = thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS.min(fresh.len())).map(|writer| scope.spawn(move || work(writer))).collect();
+        let writers: Vec<_> = (0..WRITERS.min(fresh.len())).map(|writer| scope.spawn(move || put(writer))).collect();
         let join = |writer: thread::ScopedJoinHandle<'_, Vec<Error>>| {
             writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
@@ -72,53 +84,52 @@ fn cold(error: &Error) -> String {
 }
 
 impl Fresh<'_> {
-    fn write(&self) -> Result<(), Error> {
-        let bytes = self.result.blob.read()?;
-        let draft = self.cache.dir.create_temporary()?;
-        draft.write_dated(&bytes, Attributes::ours(0o600), self.modified)?.rename_to(self.file.as_str())
+    fn put(&self) -> Result<(), Error> {
+        let Wanted { dir, file, act } = &self.wanted;
+        match act {
+            Act::Date => dir.set_modified(file.as_str(), self.modified),
+            Act::Write => {
+                let (bytes, attributes) = (self.result.blob.read()?, Attributes::ours(0o600));
+                dir.create_temporary()?.write_dated(&bytes, attributes, self.modified)?.rename_to(file.as_str())
+            }
+        }
     }
 }
 
-fn fresh<'c>(
-    host: &Host,
-    compiled: &'c Compiled,
-    files: &'c [FileName],
-    dropped: &'c [(Cache, BTreeSet<FileName>)],
-) -> Result<Vec<Fresh<'c>>, Error> {
-    let observed = &compiled.plan.observed;
-    let of_file =
-        |file: &FileName| compiled.results.iter().find(|result| compiled.plan.steps[result.step].file == *file);
-    let mut fresh = Vec::new();
+/// The entries that are certain to be what a boot's parser would write.
+fn certain<'c>(host: &Host, compiled: &'c Compiled, wanted: Vec<Wanted<'c>>) -> Result<Vec<Fresh<'c>>, Error> {
+    let Compiled { plan, results, .. } = compiled;
+    let observed = &plan.observed;
     if !observed.parser_conf.compiles_as_staged() {
-        return Ok(fresh);
+        return Ok(Vec::new());
     }
-    let mut inputs = Inputs::new(host, &compiled.plan);
+    let results: HashMap<&FileName, &CompiledStep> =
+        results.iter().map(|result| (&plan.steps[result.step].file, result)).collect();
+    let mut inputs = Inputs::new(host, plan);
+    let mut is_for_this_kernel = HashMap::new();
     let mut is_boots_parser = None;
-    for (cache, had) in dropped {
-        let belongs = |file: &FileName| match (cache.writer, cache.lookup) {
-            (Writer::Parser, _) => true,
-            (Writer::Others, Lookup::Everything) => had.contains(file),
-            (Writer::Others, Lookup::ByName) => false,
+    let mut fresh = Vec::new();
+    for wanted in wanted {
+        let Some(result) = results.get(wanted.file) else { continue };
+        let step = &plan.steps[result.step];
+        let source = step.compile.as_ref().filter(|source| step.enabled && !source.forced_complain);
+        let Some(source) = source else { continue };
+        let is_for_this_kernel = match is_for_this_kernel.entry(wanted.dir.shown().to_owned()) {
+            Slot::Occupied(known) => *known.get(),
+            Slot::Vacant(slot) => *slot.insert(features(&wanted.dir)?.as_ref() == Some(&observed.features.bytes)),
         };
-        if cache.features()?.is_none_or(|features| features != observed.features.bytes) {
+        if !is_for_this_kernel {
             continue;
         }
-        for file in files.iter().filter(|file| belongs(file)) {
-            let Some(result) = of_file(file) else { continue };
-            let step = &compiled.plan.steps[result.step];
-            let Some(source) = step.compile.as_ref().filter(|source| step.enabled && !source.forced_complain) else {
-                continue;
-            };
-            let is_boots_parser = match is_boots_parser {
-                Some(known) => known,
-                None => *is_boots_parser.insert(boot_parser(host)? == Some(observed.toolchain.parser)),
-            };
-            if !is_boots_parser {
-                return Ok(Vec::new());
-            }
-            let modified = inputs.newest(step, source)?;
-            fresh.extend(modified.map(|modified| Fresh { cache, file, result, modified }));
+        let is_boots_parser = match is_boots_parser {
+            Some(known) => known,
+            None => *is_boots_parser.insert(boot_parser(host)? == Some(observed.toolchain.parser)),
+        };
+        if !is_boots_parser {
+            break;
         }
+        let modified = inputs.newest(step, source)?;
+        fresh.extend(modified.map(|modified| Fresh { wanted, result, modified }));
     }
     Ok(fresh)
 }
