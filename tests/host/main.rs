@@ -12,3 +12,4 @@ mod forms;
 mod ownership;
 mod refusals;
 mod scratch;
+mod switches;
