@@ -6,8 +6,8 @@
 //! - A place holds a directory `<id>.<number>` for each kernel that compiled policy is for, whose features stand in
 //!   `.features` there; the id is a hash of them. Without that file, a directory is emptied or ignored.
 //! - The parser looks a profile up by its file's name alone, in the first place of `cache-loc` and then in the others,
-//!   which it never writes. It takes what it finds unless the profile's file or a file that it includes has a later time
-//!   stamp, and does not look at all for a profile that is switched off or forced to complain.
+//!   which it never writes. It takes what it finds unless the profile's file, or a file or directory that it includes,
+//!   has a later time stamp, and does not look at all for a profile that is switched off or forced to complain.
 //! - systemd loads everything in [`EARLY_POLICY`], whatever its name, before anything else runs.
 //!
 //! So an entry outlives a change whenever time stamps mislead: a clock that was reset, a file that was copied with its
@@ -29,6 +29,7 @@ use crate::host::dir::{Dir, Removal};
 use crate::host::parser::ParserConf;
 use crate::host::parser::conf::DEFAULT_CACHE_LOCS;
 use crate::host::root::{Entry, Kind};
+use crate::observe::POLICY_DIR;
 use crate::policy::{self, CompiledProfile};
 use crate::profile::{FileName, ProfileName, is_skipped_by_parser};
 use crate::report::Action;
@@ -103,13 +104,15 @@ impl Renewal {
         let mut renewal = Self::default();
         let (mut kept, mut why) = (Vec::new(), None);
         for cache in caches(host, &compiled.plan.observed.parser_conf)? {
+            let already_right = renewal.right.len();
             let outdated = judged.judge(&cache, &mut renewal)?;
-            if let Some(Err(error)) = (!outdated.is_empty()).then(|| cache.dir.check_writable()) {
+            if let Err(error) = cache.dir.check_writable() {
+                renewal.right.truncate(already_right);
                 kept.extend(outdated.iter().map(|name| cache.dir.shown().join(name)));
                 why = why.or(Some(error));
             }
         }
-        if let Some(error) = why {
+        if let Some(error) = why.filter(|_| !kept.is_empty()) {
             let source = match error {
                 Error::File { source, .. } => source,
                 other => io::Error::other(other.to_string()),
@@ -146,8 +149,9 @@ impl Renewal {
         let mut touched = Vec::new();
         for cache in caches(host, &compiled.plan.observed.parser_conf)? {
             let dropped = cache.drop_entries(&self.files)?;
+            let is_writable = cache.dir.check_writable().is_ok();
             let belonging = self.files.iter().filter(|file| match (cache.writer, cache.lookup) {
-                (Writer::Parser, _) => true,
+                (Writer::Parser, _) => is_writable,
                 (Writer::Others, Lookup::Everything) => dropped.contains(*file),
                 (Writer::Others, Lookup::ByName) => false,
             });
@@ -231,8 +235,10 @@ impl<'c> Judged<'c> {
         let mut outdated = Vec::new();
         for listed in cache.dir.list()? {
             // The parser cannot read a directory as an entry either.
-            let Some(name) = listed.name.to_str().filter(|_| listed.kind != Kind::Directory) else { continue };
-            let file = FileName::new(name).ok();
+            if listed.kind == Kind::Directory {
+                continue;
+            }
+            let file = listed.name.to_str().and_then(|name| FileName::new(name).ok());
             let file = file.as_ref();
             if let Some(file) = file.and_then(|file| self.doubtful.get(file).copied()) {
                 if self.is_as_compiled(file, cache, &listed.name)? {
@@ -243,7 +249,10 @@ impl<'c> Judged<'c> {
             }
             if file.is_some_and(|file| self.changed.contains(file)) {
                 outdated.push(listed.name);
-            } else if cache.lookup == Lookup::Everything && listed.kind == Kind::File && !is_skipped_by_parser(name) {
+            } else if cache.lookup == Lookup::Everything
+                && listed.kind == Kind::File
+                && !is_skipped_by_parser(&listed.name.to_string_lossy())
+            {
                 let (file, profiles) = self.changed_profiles(cache, &listed.name)?;
                 if let Some(file) = file {
                     self.changed.insert(file);
@@ -326,6 +335,7 @@ fn directories(host: &Host, place: &Path) -> Result<Vec<Dir>, Error> {
         return Ok(Vec::new());
     }
     let Some(top) = host.root.dir(place)? else { return Ok(Vec::new()) };
+    let policy = host.root.dir(Path::new(POLICY_DIR))?.map(|policy| policy.identity()).transpose()?;
     let mut found = Vec::new();
     for listed in top.list()?.into_iter().filter(|listed| is_cache_name(&listed.name)) {
         match listed.kind {
@@ -346,7 +356,14 @@ fn directories(host: &Host, place: &Path) -> Result<Vec<Dir>, Error> {
     if features(&top)?.is_some() {
         found.push(top);
     }
-    Ok(found)
+    // Whatever parser.conf and links say, what has a profile's name in the policy directory is the profile.
+    let mut caches = Vec::new();
+    for dir in found {
+        if Some(dir.identity()?) != policy {
+            caches.push(dir);
+        }
+    }
+    Ok(caches)
 }
 
 /// Whether this is the name of a directory with a kernel's entries, `<id>.<number>`. What else stands at a place that

@@ -2,6 +2,8 @@
 //! Debian's `apparmor.service` calls it, but for the kernel.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -335,6 +337,11 @@ fn a_cache_in_the_policy_directory_costs_no_policy() {
     host.write("6ff7d57f.0/one", "compiled long ago");
     host.converge(&profiles(json!([other("one")])));
     assert!(host.has("one") && host.has("local/one") && !host.has("6ff7d57f.0/one"));
+
+    copy(&features(&host), &host.policy(".features"));
+    symlink(".", host.policy("6ff7d57f.1")).unwrap();
+    host.converge(&profiles(json!([entry("one")])));
+    assert_eq!(host.read("one"), profile("one"));
 }
 
 #[test]
@@ -352,11 +359,14 @@ fn early_policy_is_known_by_what_is_in_it() {
         copy(&early.join("gone-child"), &early.join("with-child"));
         copy(&early.join("bystander"), &early.join("theirs"));
         copy(&early.join("two"), &early.join("two-again"));
+        let odd = OsStr::from_bytes(b"odd-\xff");
+        copy(&early.join("one"), &early.join(odd));
         fs_err::write(early.join("unreadable"), "not compiled policy").unwrap();
         fs_err::write(early.join("one.dpkg-old"), fs_err::read(early.join("one")).unwrap()).unwrap();
 
         let without_child = json!({ "file": "gone-child", "content": "profile gone-child {\n}\n" });
         let run = host.converge(&profiles(json!([other("one"), entry("two"), without_child])));
+        assert!(!early.join(odd).exists());
         let left: Vec<_> = entries(&early).into_keys().collect();
         let mut expected = vec!["bystander", "one.dpkg-old", "theirs", "two", "two-again", "unreadable"];
         if host.path("sbin/apparmor_parser").exists() {
@@ -454,7 +464,9 @@ fn an_entry_that_cannot_be_removed_refuses_the_run() {
             assert_eq!(host.policy_tree(), before);
         }
         // What holds nothing of a changed profile stands in nobody's way.
-        apply_with_read_only(&host, place, "", &profiles(json!([entry("one"), entry("two"), entry("new")]))).expect(0);
+        let run = apply_with_read_only(&host, place, "", &profiles(json!([entry("one"), entry("two"), entry("new")])));
+        run.expect(0);
+        assert!(!run.warns("boot"), "{run:#?}");
         host.converge(&profiles(json!([other("one"), entry("two"), entry("new")])));
         assert_ne!(fs_err::read(stale).ok(), Some(Vec::new()));
     }

@@ -59,10 +59,11 @@ struct Fresh<'c> {
 
 /// Puts entries into the cache, as far as they are certain. A cold cache only costs time, so what cannot be written is
 /// worth a warning and no more.
-pub(super) fn warm(host: &Host, compiled: &Compiled, wanted: Vec<Wanted<'_>>) -> Vec<String> {
+pub(super) fn warm(host: &Host, compiled: &Compiled, wanted: Vec<Wanted<'_>>) -> Option<String> {
+    let cold = |error: &Error| format!("the next boot compiles some profiles again: {error}");
     let fresh = match certain(host, compiled, wanted) {
         Ok(fresh) => fresh,
-        Err(error) => return vec![cold(&error)],
+        Err(error) => return Some(cold(&error)),
     };
     let put = |writer: usize| -> Vec<Error> {
         let share = fresh.iter().skip(writer).step_by(WRITERS);
@@ -76,11 +77,7 @@ pub(super) fn warm(host: &Host, compiled: &Compiled, wanted: Vec<Wanted<'_>>) ->
         };
         writers.into_iter().flat_map(join).collect()
     });
-    failed.iter().map(cold).collect()
-}
-
-fn cold(error: &Error) -> String {
-    format!("the next boot compiles some profiles again: {error}")
+    failed.first().map(cold)
 }
 
 impl Fresh<'_> {
