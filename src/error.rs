@@ -78,6 +78,14 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// A boot would load compiled policy that this run puts out of date, and it cannot be removed.
+    #[error("a boot would load out-of-date policy from {}, which cannot be removed: {source}", listed(.entries))]
+    BootCache {
+        /// The entries, as the user knows their paths.
+        entries: Vec<PathBuf>,
+        /// Why the first cannot be removed.
+        source: io::Error,
+    },
     /// SIGINT or SIGTERM came before the first effect.
     #[error("interrupted before anything was changed")]
     Interrupted,
@@ -116,6 +124,7 @@ impl Error {
             Self::Parser { .. } => "parser",
             Self::Compile { .. } => "compile",
             Self::Kernel { code, .. } => code,
+            Self::BootCache { .. } => "boot_cache",
             Self::Interrupted => "interrupted",
             Self::Usage { .. } => Self::USAGE,
         }
@@ -139,6 +148,10 @@ impl Error {
             Self::LockHeld { .. } => "wait until the other run has ended, or give --lock-timeout more seconds",
             Self::Compile { .. } => "correct the profiles that have an `error` in the report; nothing was changed",
             Self::Untrusted { remedy, .. } | Self::Parser { remedy, .. } | Self::Kernel { remedy, .. } => remedy,
+            Self::BootCache { .. } => {
+                "remove these entries where their file system is made or mounted read-write, or take the place of the \
+                 cache out of `cache-loc` in parser.conf"
+            }
             Self::Interrupted => "run it again",
             Self::Usage { .. } => "see `aa-converge --help`",
         };
@@ -154,6 +167,11 @@ fn summary(problems: &[Problem]) -> String {
             format!("the document is refused: {}: {} (and {} more)", pointer(first), first.message, rest.len())
         }
     }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
 }
 
 fn pointer(problem: &Problem) -> &str {

@@ -286,6 +286,9 @@ pub struct Plan {
     pub held: BTreeMap<PolicyPath, Held>,
     /// Files whose record of compilation is out of date because they are gone or switched off.
     pub forgotten: Vec<FileName>,
+    /// Installed profiles that depend on what the plan changes and need no step: they are switched off, or the kernel
+    /// does not run them. What a boot's cache holds of them goes out of date all the same.
+    pub idle_dependents: Vec<FileName>,
     /// What the plan was made from.
     pub observed: Observed,
     /// The changes to the tree of texts.
@@ -339,8 +342,8 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
         draft.diff =
             Diff::of_all(texts.map(|effect| (effect.path.as_str(), effect.before.text(), effect.after.text())));
     }
-    let (steps, defined, forgotten) = (outcome.steps, outcome.defined, outcome.forgotten);
-    Ok(Plan { effects, edited, adoptions, steps, defined, draft, held, forgotten, observed, overlay })
+    let profiles::Weighed { steps, defined, forgotten, idle_dependents, .. } = outcome;
+    Ok(Plan { effects, edited, adoptions, steps, defined, draft, held, forgotten, idle_dependents, observed, overlay })
 }
 
 /// The profile files that stand in the policy directory and are not switched off, in `view`.
@@ -375,6 +378,8 @@ impl Observed {
                 self.policy_dir.display()
             ));
         }
+        let at_boot = self.parser_conf.at_boot.iter();
+        warnings.extend(at_boot.map(|(option, effect)| format!("parser.conf has the option `{option}`: {effect}")));
         let unknown = self.parser_conf.unknown.iter();
         warnings.extend(unknown.map(|option| {
             format!(

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::cache::drop_cached;
 use super::directories::{Directories, put};
 use super::prepare::{Prepared, Removal, refuse_confined};
 use super::state::{drop_journal, forget_adopted, write_journal};
@@ -128,8 +127,9 @@ impl Prepared {
             *stage = Stage::Changing;
             self.change_files()?;
             self.change_kernel()?;
-            drop_cached(&self.host.host, &self.compiled.plan.observed.parser_conf, &self.journal.cached)?;
         }
+        let warnings = self.renewal.carry_out(&self.host.host, &self.compiled)?;
+        self.compiled.plan.draft.warnings.extend(warnings);
         if let Some(ledger) = ledger {
             ledger.rename_to(LEDGER)?;
         }

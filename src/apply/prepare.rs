@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cache::Renewal;
 use super::compile::{self, Compiled, Progress, SpoolIn};
 use super::directories::{Directories, temporary};
 use super::state::adopt;
@@ -23,7 +24,6 @@ use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
-use crate::report::Action;
 use crate::sighting::Sighting;
 
 /// A plan that is compiled, checked and ready to be carried out. It owns the lock: what is committed without being
@@ -40,6 +40,8 @@ pub struct Prepared {
     pub(super) work: KernelWork,
     /// What is known of the kernel's profiles, at the moment that it is known of; none while that may be out of date.
     pub(super) sighted: Option<Sighting>,
+    /// What becomes of compiled policy that a boot would load.
+    pub(super) renewal: Renewal,
 }
 
 /// A profile that leaves the kernel.
@@ -60,9 +62,9 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
     match assemble(&mut compiled, &host) {
-        Ok(Assembled { journal, ledger, work }) => {
+        Ok(Assembled { journal, ledger, work, renewal }) => {
             let sighted = compiled.plan.observed.kernel.as_ref().map(Sighting::of);
-            Ok(Prepared { host, compiled, journal, ledger, temporaries, work, sighted })
+            Ok(Prepared { host, compiled, journal, ledger, temporaries, work, sighted, renewal })
         }
         Err(error) => Err(refused(error, compiled.plan.draft)),
     }
@@ -72,6 +74,7 @@ struct Assembled {
     journal: Journal,
     ledger: Option<Vec<u8>>,
     work: KernelWork,
+    renewal: Renewal,
 }
 
 /// What is done in the kernel; nothing, where it is not managed.
@@ -91,6 +94,8 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
         return Err(Error::Interrupted);
     }
     let work = kernel_work(compiled, host)?;
+    // The next ledger is made of this one, which says what was seen before.
+    let renewal = Renewal::of(compiled, host)?;
     let ledger = next_ledger(compiled).map(Ledger::into_bytes);
     let plan = &compiled.plan;
     let journal = Journal {
@@ -98,9 +103,9 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
         directories: missing_directories(plan, &host.root)?,
         places: plan.effects.iter().map(|effect| place_change(effect, host)).collect::<Result<_, _>>()?,
         profiles: profile_changes(compiled, locked, &work)?,
-        cached: cached(compiled),
+        cached: renewal.files.clone(),
     };
-    Ok(Assembled { journal, ledger, work })
+    Ok(Assembled { journal, ledger, work, renewal })
 }
 
 /// What is to be done in the kernel.
@@ -345,10 +350,4 @@ fn recompiled(
         })
     });
     Ok(same.map(|(profile, blob)| (profile.name, blob)).collect())
-}
-
-/// Files whose entries in the parser's cache hold what is policy no longer.
-fn cached(compiled: &Compiled) -> Vec<FileName> {
-    let entries = compiled.plan.draft.profiles.values();
-    entries.filter(|entry| entry.action != Action::Keep).map(|entry| entry.file.clone()).collect()
 }

@@ -68,6 +68,9 @@ enum Whose {
 /// Undoes a run, last effect first.
 pub(super) fn undo(journal: &Journal, host: &mut Host) -> Undone {
     let mut undone = Undone::default();
+    // A boot must not find compiled policy of the run once its files are gone.
+    let dropped = read_parser_conf(host).and_then(|conf| drop_cached(host, &conf, &journal.cached));
+    undone.failed.extend(dropped.err().map(|error| format!("compiled policy that a boot would load: {error}")));
     undo_kernel(journal, host, &mut undone);
     let mut directories = Directories::new(&host.root);
     for place in journal.places.iter().rev() {
@@ -93,11 +96,6 @@ pub(super) fn undo(journal: &Journal, host: &mut Host) -> Undone {
             Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {}
             Err(error) => undone.failed.push(format!("`{path}`: {error}")),
         }
-    }
-    // Entries that stay are out of date at worst, for a policy that is back: that is no reason to keep the journal.
-    let dropped = read_parser_conf(host).and_then(|conf| drop_cached(host, &conf, &journal.cached));
-    if let Err(error) = dropped {
-        undone.foreign.push(format!("an entry of the parser's cache may be out of date: {error}"));
     }
     undone
 }

@@ -14,12 +14,15 @@ use std::sync::Arc;
 use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlink};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat, stat};
-use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
+use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, fstat, fstatat, mkdirat, stat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, geteuid, unlinkat};
 
 use crate::error::Error;
 use crate::host::replace::is_temporary;
-use crate::host::root::{DIRECTORY, Entry, FileRead, Identity, Kind, LastLink, failed, look, open_at, open_named};
+use crate::host::root::{
+    DIRECTORY, Entry, FileRead, Identity, Kind, LastLink, Modified, failed, look, open_at, open_named,
+};
 use crate::ledger::Attributes;
 
 /// One name in a directory.
@@ -102,6 +105,14 @@ impl Dir {
     /// It cannot be examined.
     pub fn identity(&self) -> Result<Identity, Error> {
         Ok(Identity::of(&fstat(self.fd()).map_err(failed("examine", self.shown()))?))
+    }
+
+    /// When a name in it was last made, removed or replaced.
+    ///
+    /// # Errors
+    /// It cannot be examined.
+    pub fn modified(&self) -> Result<Modified, Error> {
+        Ok(Modified::of(&fstat(self.fd()).map_err(failed("examine", self.shown()))?))
     }
 
     /// What has this name.
@@ -249,6 +260,25 @@ impl Dir {
         let fd = open_at(self.fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(failed("create", self.shown_at(name)))?;
         Ok(fs_err::File::from_parts(fd.into(), self.shown_at(name)))
+    }
+
+    /// Has what stands under this name seem to have been modified at that time.
+    ///
+    /// # Errors
+    /// There is nothing, or it belongs to somebody else.
+    pub fn set_modified(&self, name: impl AsRef<OsStr>, modified: Modified) -> Result<(), Error> {
+        let name = self.component(name.as_ref())?;
+        utimensat(self.fd(), name, &TimeSpec::UTIME_OMIT, &modified.0, UtimensatFlags::NoFollowSymlink)
+            .map_err(failed("set the time of", self.shown_at(name)))
+    }
+
+    /// Asks whether names can be made and removed here, without doing so.
+    ///
+    /// # Errors
+    /// They cannot: the file system is read-only, the directory is immutable or belongs to somebody else.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        faccessat(self.fd(), ".", AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
+            .map_err(failed("write to the directory", self.shown()))
     }
 
     /// Removes a name that does not stand for a directory.

@@ -17,12 +17,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
 
 use crate::error::Error;
 use crate::host::dir::Dir;
-use crate::host::root::{failed, open_at};
+use crate::host::root::{Modified, failed, open_at};
 use crate::ledger::Attributes;
 
 const PREFIX: &str = ".aa-converge-";
@@ -111,14 +112,33 @@ impl Draft {
     /// # Errors
     /// The disk is full, the owner cannot be changed, …; it is removed then.
     pub fn write(mut self, bytes: &[u8], attributes: Attributes) -> Result<Temporary, Error> {
+        self.fill(bytes, attributes)?;
+        self.flush()
+    }
+
+    /// As [`Draft::write`]; it will seem to have been modified at that time.
+    ///
+    /// # Errors
+    /// As for [`Draft::write`].
+    pub fn write_dated(mut self, bytes: &[u8], attributes: Attributes, modified: Modified) -> Result<Temporary, Error> {
+        self.fill(bytes, attributes)?;
+        futimens(&self.file, &TimeSpec::UTIME_OMIT, &modified.0)
+            .map_err(failed("set the time of a temporary file in", self.temporary.dir.shown()))?;
+        self.flush()
+    }
+
+    fn fill(&mut self, bytes: &[u8], attributes: Attributes) -> Result<(), Error> {
         let at = self.temporary.dir.shown();
         self.file.write_all(bytes).map_err(failed("write a temporary file in", at))?;
         // The owner comes first: chown(2) clears set-user-id bits.
         fchown(&self.file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))
             .map_err(failed("set the owner of a temporary file in", at))?;
         fchmod(&self.file, Mode::from_bits_truncate(attributes.mode))
-            .map_err(failed("set the mode of a temporary file in", at))?;
-        fsync(&self.file).map_err(failed("flush a temporary file in", at))?;
+            .map_err(failed("set the mode of a temporary file in", at))
+    }
+
+    fn flush(self) -> Result<Temporary, Error> {
+        fsync(&self.file).map_err(failed("flush a temporary file in", self.temporary.dir.shown()))?;
         Ok(self.temporary)
     }
 }

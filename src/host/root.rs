@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
+use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -147,6 +148,16 @@ impl Identity {
     }
 }
 
+/// When a file's content was last modified, as its file system says (inode(7), `mtime`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Modified(pub(super) TimeSpec);
+
+impl Modified {
+    pub(super) fn of(stat: &FileStat) -> Self {
+        Self(TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
+    }
+}
+
 /// A regular file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRead {
@@ -156,6 +167,8 @@ pub struct FileRead {
     pub attributes: Attributes,
     /// Which file it was.
     pub identity: Identity,
+    /// When it was last modified; looked at before its bytes were read.
+    pub modified: Modified,
 }
 
 /// What stands at a path.
@@ -234,7 +247,12 @@ pub(super) fn look(
     match Kind::of(&stat) {
         Kind::File => {
             let bytes = read_whole(opened.into(), &stat, limit).map_err(failed("read", shown()))?;
-            Ok(Entry::File(FileRead { bytes, attributes: Attributes::of(&stat), identity: Identity::of(&stat) }))
+            Ok(Entry::File(FileRead {
+                bytes,
+                attributes: Attributes::of(&stat),
+                identity: Identity::of(&stat),
+                modified: Modified::of(&stat),
+            }))
         }
         Kind::Directory => Ok(Entry::Directory),
         Kind::Special(words) => Ok(Entry::Special(words)),

@@ -12,7 +12,7 @@ use crate::problem::{Problem, ProblemCode};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, FileName, Mode, ModeScope, Owner, PolicyPath};
 use crate::report::{Change, Reason};
 use crate::syntax;
-use crate::tree::Text;
+use crate::tree::{Closures, Node, Overlay, Text, View};
 
 /// What brought a goal about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +120,10 @@ pub(super) fn goals(
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<String>,
 ) -> Goals {
+    let nothing = Overlay::new();
     let mut maker = Maker {
         observed,
+        closures: Closures::new(View::new(&observed.tree, &nothing), &observed.search),
         owner: desired.owner,
         supersedes: desired.supersedes,
         uncovered: observed.ledger.held.iter().collect(),
@@ -151,6 +153,8 @@ pub(super) fn goals(
 
 struct Maker<'a> {
     observed: &'a Observed,
+    /// What installed texts include.
+    closures: Closures<'a>,
     owner: Owner,
     supersedes: Vec<Owner>,
     /// What the ledger holds and the document does not speak of.
@@ -289,7 +293,8 @@ impl Maker<'_> {
             self.warn_of_kept(file, &base, &rewritten.kept);
             forced = self.complains_by_link(&force, mode, &rewritten.kept);
             if *rewritten.text != *base.bytes {
-                if mode == Mode::Complain && rewritten.kept.is_empty() {
+                let kept = !rewritten.kept.is_empty() || self.includes_kept(&base, mode, scope);
+                if mode == Mode::Complain && !kept {
                     forced = true;
                 } else {
                     text = Arc::new(Text::new(rewritten.text.into_owned()));
@@ -315,6 +320,17 @@ impl Maker<'_> {
         self.put_link(&mut goal, &disable, file, mode == WantedMode::Disabled);
         self.put_link(&mut goal, &force, file, forced);
         Some(goal)
+    }
+
+    /// Whether a file that `text` includes has a header that keeps its mode: a link would force it all the same.
+    fn includes_kept(&mut self, text: &Text, mode: Mode, scope: ModeScope) -> bool {
+        let closure = self.closures.of(text);
+        closure.inputs.iter().any(|id| match self.closures.node(*id) {
+            Node::File(included) if !included.scan().headers.is_empty() => {
+                !syntax::set_mode(&included.bytes, included.scan(), mode, scope).kept.is_empty()
+            }
+            Node::File(_) | Node::Absent | Node::Directory(_) => false,
+        })
     }
 
     /// Goals for the places that the owner holds and no longer lists.

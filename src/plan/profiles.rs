@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::conflict::{self, Definitions, Scopes};
@@ -12,7 +13,7 @@ use crate::document::OnConfined;
 use crate::problem::Problem;
 use crate::profile::{FileName, PolicyPath, ProfileName};
 use crate::report::{Action, Change, Draft, FileEntry, Outcome, ProfileEntry, Reason};
-use crate::tree::{Closures, InputId, Overlay, Text, View};
+use crate::tree::{Closure, Closures, InputId, Overlay, Text, View};
 
 /// What the goals come to.
 pub(super) struct Weighed {
@@ -20,6 +21,7 @@ pub(super) struct Weighed {
     pub(super) steps: Vec<Step>,
     pub(super) defined: HashMap<ProfileName, FileName>,
     pub(super) forgotten: Vec<FileName>,
+    pub(super) idle_dependents: Vec<FileName>,
 }
 
 /// Gives every goal, and every installed profile that depends on what the goals change, its entry in the report and
@@ -72,20 +74,26 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
         }
     }
     draft.profiles = entries.into_iter().collect();
+    let mut idle_dependents = Vec::new();
     if !overlay.is_empty() {
-        for (file, text) in installed.iter().filter(|(file, _)| is_enabled(file)) {
+        for (file, text) in &installed {
             if draft.profiles.contains_key(file) {
                 continue;
             }
-            if let Some((entry, step)) = scales.dependent(file, text) {
-                draft.profiles.insert(file.clone(), entry);
-                steps.push(step);
+            let Some(dependence) = scales.dependence(text) else { continue };
+            let depending = is_enabled(file).then(|| scales.dependent(file, text, &dependence)).flatten();
+            match depending {
+                Some((entry, step)) => {
+                    draft.profiles.insert(file.clone(), entry);
+                    steps.push(step);
+                }
+                None => idle_dependents.push(file.clone()),
             }
         }
     }
     let recorded = observed.ledger.compiled.keys();
     let forgotten = recorded.filter(|file| !installed.contains_key(*file)).cloned().collect();
-    Weighed { problems, steps, defined: definitions.into_names(), forgotten }
+    Weighed { problems, steps, defined: definitions.into_names(), forgotten, idle_dependents }
 }
 
 struct Scales<'a> {
@@ -225,8 +233,8 @@ impl Scales<'_> {
         })
     }
 
-    /// An installed profile that the document does not list, if it depends on something that the document changes.
-    fn dependent(&mut self, file: &FileName, text: &Arc<Text>) -> Option<(ProfileEntry, Step)> {
+    /// How a profile that the document does not list depends on something that the document changes, if it does.
+    fn dependence(&mut self, text: &Arc<Text>) -> Option<Dependence> {
         let (closure, old_closure) = (self.after.of(text), self.before.of(text));
         let (inputs, old_inputs) = (&closure.inputs, &old_closure.inputs);
         let was_included = old_inputs.iter().any(|id| self.changed.contains(&self.before.input(*id).path));
@@ -234,10 +242,20 @@ impl Scales<'_> {
             return None;
         }
         let changed = freshness::changed_paths(old_inputs, &self.before, inputs, &self.after);
-        if changed.is_empty() {
-            return None;
-        }
         let reasons = self.freshness.include_reasons(&changed);
+        (!changed.is_empty()).then_some(Dependence { closure, reasons })
+    }
+
+    /// An installed profile that the document does not list and that depends on something that the document changes;
+    /// none where the kernel is managed and does not run it.
+    fn dependent(
+        &mut self,
+        file: &FileName,
+        text: &Arc<Text>,
+        dependence: &Dependence,
+    ) -> Option<(ProfileEntry, Step)> {
+        let Dependence { closure, reasons } = dependence;
+        let inputs = &closure.inputs;
         let defined_before = self.defined_before(file);
         if let Some(kernel) = &self.observed.kernel {
             if !defined_before.iter().any(|name| kernel.loaded.contains_key(name)) {
@@ -249,7 +267,7 @@ impl Scales<'_> {
             file: file.clone(),
             action: Action::Reload,
             outcome: Outcome::Planned,
-            reasons,
+            reasons: reasons.clone(),
             error: None,
             sha256: Change { before: Some(text.digest()), after: Some(text.digest()) },
             loaded: record.map_or_else(Vec::new, |it| freshness::loaded_entries(it, self.observed.kernel.as_ref())),
@@ -286,6 +304,14 @@ impl Scales<'_> {
         let Some(text) = self.observed.standing(&PolicyPath::from(file)).text() else { return BTreeSet::new() };
         conflict::names_of(text, &mut self.before, &mut self.scopes_before)
     }
+}
+
+/// How an installed profile depends on what a plan changes.
+struct Dependence {
+    /// Everything that it depends on once the plan is carried out.
+    closure: Rc<Closure>,
+    /// The changes, as reasons.
+    reasons: Vec<Reason>,
 }
 
 fn action_of(goal: &Goal) -> Action {

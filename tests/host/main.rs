@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod apply;
+mod boot_cache;
 mod debian_policy;
 mod export;
 mod faults;
@@ -13,3 +14,4 @@ mod ownership;
 mod refusals;
 mod scratch;
 mod status;
+mod switches;

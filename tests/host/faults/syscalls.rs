@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::scratch::{PROGRAM, Run, Scratch, command, entry, profile};
+use crate::boot_cache::{PLACE, boot, with_parser};
+use crate::scratch::{PROGRAM, Run, Scratch, command, entry, profile, tree};
 
 /// The calls that can change a file system; `?` lets strace pass over those that an architecture lacks. `execve` tells
 /// the parser's processes from our own threads.
@@ -41,6 +42,9 @@ pub(super) struct Case {
     /// The policy directory before and after the document: every file and link, without dot files.
     old: Policy,
     new: Policy,
+    /// The same of the parser's cache.
+    cached_old: Policy,
+    cached_new: Policy,
     calls: Vec<Call>,
 }
 
@@ -48,13 +52,21 @@ type Policy = BTreeMap<String, Vec<u8>>;
 
 impl Case {
     pub(super) fn upgrade() -> Self {
-        let host = Scratch::new();
+        let case = Self::prepared_upgrade();
+        let was_renewed = |(path, bytes): (&String, &Vec<u8>)| case.cached_old.get(path) != Some(bytes);
+        assert!(case.cached_new.iter().any(was_renewed), "the run writes to the cache: {:?}", case.cached_new.keys());
+        case
+    }
+
+    fn prepared_upgrade() -> Self {
+        let host = with_parser(Scratch::new());
         host.write("installed", profile("installed"));
         host.write("adopted", format!("# by hand\n{}", profile("adopted")));
         host.converge(&json!({
             "version": 1, "owner": "test", "profiles": [entry("changed"), entry("same"), entry("gone"), entry("pruned")],
         }));
-        let cache = host.path("var/cache/apparmor/26b63962.0");
+        boot(&host);
+        let cache = host.path(PLACE).join("26b63962.0");
         fs_err::create_dir_all(&cache).expect("a temporary directory is writable");
         fs_err::write(cache.join("changed"), "compiled long ago").expect("a temporary directory is writable");
         Self::of(
@@ -83,11 +95,11 @@ impl Case {
 
     fn of(host: Scratch, document: Value) -> Self {
         let undisturbed = host.duplicate();
-        let old = policy(&host);
+        let (old, cached_old) = (policy(&host), cached(&host));
         let calls = changing_calls(&undisturbed, &document);
-        let new = policy(&undisturbed);
+        let (new, cached_new) = (policy(&undisturbed), cached(&undisturbed));
         assert!(calls.len() > 10, "strace saw too little: {calls:#?}");
-        Self { host, document, old, new, calls }
+        Self { host, document, old, new, cached_old, cached_new, calls }
     }
 
     /// Disturbs one call and checks everything that is promised afterwards. Says whether the call was met.
@@ -109,8 +121,10 @@ impl Case {
                 assert_eq!(run.changed(), after != self.old, "{}: `changed` is not true: {run:#?}", about());
                 if code == 0 {
                     assert_eq!(after, self.new, "{}: {run:#?}", about());
+                    assert_among(&cached(&host), &self.cached_new, &about());
                 }
                 if code == 4 || code == 5 {
+                    assert_among(&cached(&host), &self.cached_old, &about());
                     assert_eq!(after, self.old, "{}: {run:#?}", about());
                     assert_eq!(host.leftovers(), [""; 0], "{}: {run:#?}", about());
                     assert!(run.report["error"]["message"].is_string(), "{}: {run:#?}", about());
@@ -128,6 +142,7 @@ impl Case {
         let next = host.apply(&self.document);
         assert_eq!(next.code, Some(0), "{}: the next run converges: {next:#?}\nafter {run:#?}", about());
         assert_eq!(policy(&host), self.new, "{}: {next:#?}", about());
+        assert_among(&cached(&host), &self.cached_new, &about());
         assert_eq!(next.changed(), after != self.new || !next.report["recovered"].is_null(), "{}: {next:#?}", about());
         assert_eq!(host.leftovers(), [""; 0], "{}: {next:#?}", about());
         let last = host.apply(&self.document);
@@ -175,6 +190,25 @@ fn policy(host: &Scratch) -> Policy {
         .filter(|(path, node)| !path.split('/').any(|name| name.starts_with('.')) && node.mode & 0o170_000 != 0o040_000)
         .map(|(path, node)| (path, node.content))
         .collect()
+}
+
+/// Every file in the parser's cache, by path.
+fn cached(host: &Scratch) -> Policy {
+    let place = host.path(PLACE);
+    let nodes = if place.exists() { tree(&place) } else { BTreeMap::new() };
+    nodes
+        .into_iter()
+        .filter(|(_, node)| node.mode & 0o170_000 != 0o040_000)
+        .map(|(path, it)| (path, it.content))
+        .collect()
+}
+
+/// A boot may lack an entry of its cache, and never has one of policy that is not installed, or half of one.
+#[track_caller]
+fn assert_among(cached: &Policy, expected: &Policy, about: &str) {
+    for (path, bytes) in cached {
+        assert!(expected.get(path) == Some(bytes), "{about}: {path} in the cache is not of what is installed");
+    }
 }
 
 fn strace<'a>(

@@ -6,7 +6,7 @@ fn cache_locs(text: &str) -> Vec<PathBuf> {
     ParserConf::parse(text.as_bytes()).cache_locs()
 }
 
-/// Each case was given to `apparmor_parser --config-file FILE --print-cache-dir` (3.0.8).
+/// Each case was given to `apparmor_parser --config-file FILE --print-cache-dir` (3.0.8, which starts in `/` at boot).
 #[test]
 fn lines_are_read_as_the_parser_reads_them() {
     let long = "a".repeat(300);
@@ -16,7 +16,7 @@ fn lines_are_read_as_the_parser_reads_them() {
         ("cache-loc = /a\n", &["/= /a"]),
         ("cache-loc==/a\n", &["/=/a"]),
         ("\t cache-loc  \t/a b  \n", &["/a b  "]),
-        ("cache-loc=/a\\,b,/c\n", &["/a\\,b", "/c"]),
+        ("cache-loc=/a\\,b,/c\n", &["/a\\", "/b", "/c"]),
         ("cache-loc ~/x\n", &["/~/x"]),
         ("cache-loc\n", &DEFAULT_CACHE_LOCS),
         ("nonsense 3\nquiet\n", &DEFAULT_CACHE_LOCS),
@@ -66,6 +66,23 @@ fn only_what_changes_the_result_is_kept() {
     let expected = ["--Include", "/one", "--Include", "/two", "--match-string", "pattern=aadfa audit"];
     assert_eq!(arguments[..6], expected);
     assert_eq!(arguments[6..], ["--override-policy-abi", "/kernel"]);
+}
+
+#[test]
+fn options_that_change_what_a_boot_does_are_known() {
+    let named = |text: &str| -> Vec<&str> {
+        let conf = ParserConf::parse(text.as_bytes());
+        assert!(conf.unknown.is_empty(), "{text}");
+        conf.at_boot.into_iter().map(|(option, _)| option).collect()
+    };
+    assert_eq!(
+        named("skip-kernel-load\nnamespace=x\nquiet\nadd\nskip-cache\n"),
+        ["skip-kernel-load", "namespace", "skip-cache"]
+    );
+    assert_eq!(named("namespace\nwrite-cache\njobs=3\n"), [""; 0], "an option without its value does nothing");
+    for (option, _) in AT_BOOT {
+        assert_eq!(named(&format!("{option}=x\n")), [option]);
+    }
 }
 
 proptest! {
