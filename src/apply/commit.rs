@@ -105,8 +105,10 @@ impl Prepared {
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
         // The ledger is written before anything is changed, so that a full disk is found in time, and both at once, since
-        // a file system makes two files durable in about the time of one.
+        // a file system makes two files durable in about the time of one. Meanwhile the spool, read to its end, is removed.
+        let spool = self.compiled.spool.take();
         let (journal, ledger) = thread::scope(|scope| {
+            scope.spawn(move || drop(spool));
             let ledger = scope.spawn(|| {
                 let write = |bytes: &Vec<u8>| state.write_temporary(bytes, Attributes::ours(0o600));
                 self.ledger.as_ref().map(write).transpose()

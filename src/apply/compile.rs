@@ -44,7 +44,7 @@ pub(super) struct Compiled {
     /// The names that steps without a result, and results that lost a profile, take from the kernel.
     pub(super) gone: BTreeMap<FileName, BTreeSet<ProfileName>>,
     /// Where the blobs are, if there are any.
-    spool: Option<Spool>,
+    pub(super) spool: Option<Spool>,
 }
 
 /// What compiling one step gave.
