@@ -18,6 +18,7 @@ mod cache;
 mod commit;
 mod compile;
 mod directories;
+mod loading;
 mod prepare;
 mod state;
 mod undo;

@@ -10,7 +10,7 @@ use crate::document::{Content, Desired, ProfileWant, Prune};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::{Dir, Listed};
-use crate::host::kernel::{Kernel, KernelState};
+use crate::host::kernel::{Kernel, KernelState, Loaded};
 use crate::host::lock;
 use crate::host::parser::{ParserConf, newest_abi};
 use crate::host::root::{Entry, FileRead, Kind, Root};
@@ -53,11 +53,24 @@ const MAX_JOURNAL: u64 = 4 << 30;
 /// The largest parser.conf or list of features that is read, in bytes.
 const MAX_CONF: u64 = 4 << 20;
 
-/// Places as they will be when an interrupted run is undone, for a run that must not undo it (`--check`).
+/// The host as it will be when an interrupted run is undone, for a run that must not undo it (`--check`).
 #[derive(Debug, Default)]
 pub struct Assumed {
     /// The places and what will stand there.
     pub places: BTreeMap<PolicyPath, Target>,
+    /// The profiles in the kernel; none for those that will not be loaded.
+    pub profiles: BTreeMap<ProfileName, Option<Loaded>>,
+}
+
+impl Assumed {
+    fn amend(&self, state: &mut KernelState) {
+        for (name, loaded) in &self.profiles {
+            match loaded {
+                Some(loaded) => drop(state.loaded.insert(name.clone(), loaded.clone())),
+                None => drop(state.loaded.remove(name)),
+            }
+        }
+    }
 }
 
 /// Reads the host.
@@ -101,7 +114,11 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     let originals = reader.originals(desired, &ledger)?;
     reader.references(desired, &sources, &originals)?;
     let (kernel, sighting) = match host.kernel.as_deref() {
-        Some(kernel) => observe_kernel(host, kernel, &ledger).map(|(state, sighting)| (Some(state), sighting))?,
+        Some(kernel) => {
+            let (mut state, sighting) = observe_kernel(host, kernel, &ledger)?;
+            assumed.amend(&mut state);
+            (Some(state), sighting)
+        }
         None => (None, None),
     };
     Ok(Observed {

@@ -1,27 +1,24 @@
 //! The transaction: journal, files, kernel, proof, cache, ledger; or everything undone.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use nix::errno::Errno;
-
 use super::directories::{Directories, put};
-use super::prepare::{Prepared, Removal, refuse_confined};
+use super::loading::{load, prove, refused_by_kernel};
+use super::prepare::{Prepared, refuse_confined};
 use super::state::{drop_journal, forget_adopted, write_journal};
 use super::{applied, elapsed_ms, unconfined, undo};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::Dir;
-use crate::host::kernel::{Cause, Evidence, Kernel, KernelFailure, KernelState, Moment};
 use crate::host::replace::Temporary;
 use crate::ledger::Attributes;
 use crate::observe::{LEDGER, POLICY_DIR, SIGHTING, STATE_DIR, standing_of};
-use crate::plan::{Effect, EntryOf, Standing, mode_as_compiled};
+use crate::plan::{Effect, EntryOf, Standing};
 use crate::policy::LoadSet;
 use crate::profile::PolicyPath;
-use crate::report::{Draft, EntryError, Listing, NeedsRestart, Outcome, Report, Rollback, RollbackState, RunError};
+use crate::report::{EntryError, Listing, NeedsRestart, Outcome, Report, Rollback, RollbackState, RunError};
 use crate::sighting::Sighting;
 
 /// The largest file that is compared with what was observed, in bytes.
@@ -171,7 +168,11 @@ impl Prepared {
         let draft = &mut self.compiled.plan.draft;
         let mut moment = observed.moment.clone();
         for set in &self.work.sets {
-            load(kernel, set, &mut moment, &mut draft.kernel.writes)?;
+            let mut loaded = |set: &LoadSet| {
+                moment.advance(set.namespace());
+                draft.kernel.writes += 1;
+            };
+            load(kernel, set, &mut loaded).map_err(refused_by_kernel)?;
         }
         draft.kernel.atomic = draft.kernel.writes <= 1;
         for removal in &self.work.removals {
@@ -212,49 +213,6 @@ impl Prepared {
     }
 }
 
-/// Loads a set in one write; where the kernel has not the memory for that, in halves.
-fn load(kernel: &mut dyn Kernel, set: &LoadSet, moment: &mut Moment, writes: &mut u32) -> Result<(), Error> {
-    match kernel.replace(set) {
-        Ok(()) => {
-            moment.advance(set.namespace());
-            *writes += 1;
-            Ok(())
-        }
-        Err(failure) => match set.halves().filter(|_| failure.cause == Cause::Refused(Errno::ENOMEM)) {
-            Some(halves) => halves.iter().try_for_each(|half| load(kernel, half, moment, writes)),
-            None => Err(refused_by_kernel(failure)),
-        },
-    }
-}
-
-/// Checks that the kernel runs every profile as it was compiled, and none that was removed.
-fn prove(sets: &[LoadSet], removals: &[Removal], state: &KernelState, draft: &mut Draft) -> Result<(), Error> {
-    let mut proved = BTreeMap::new();
-    for profile in sets.iter().flat_map(|set| set.profiles().iter()) {
-        let loaded = state.loaded.get(&profile.name);
-        let hash = loaded.and_then(|loaded| loaded.hash);
-        let is_right = loaded.is_some_and(|loaded| loaded.mode == mode_as_compiled(profile.mode))
-            && hash.map_or(state.evidence == Evidence::Name, |hash| hash.is_of(&profile.hash));
-        if !is_right {
-            return Err(not_proved(&format!("the kernel does not run `{}` as it was compiled", profile.name)));
-        }
-        let is_effective = state.effective_mode(profile.mode) == profile.mode;
-        proved.insert(profile.name.to_string(), (is_effective, hash));
-    }
-    for entry in draft.profiles.values_mut() {
-        for listed in &mut entry.loaded {
-            if let Some((is_effective, hash)) = proved.get(&listed.name) {
-                listed.verified = *is_effective;
-                listed.hash.after = hash.map(|hash| hash.to_string());
-            }
-        }
-    }
-    match removals.iter().find(|removal| state.loaded.contains_key(&removal.name)) {
-        Some(removal) => Err(not_proved(&format!("the kernel still runs `{}`", removal.name))),
-        None => Ok(()),
-    }
-}
-
 /// Why a commit failed, and on which entry.
 struct Failure {
     error: Error,
@@ -264,18 +222,6 @@ struct Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { error, entry: None }
-    }
-}
-
-pub(super) fn refused_by_kernel(failure: KernelFailure) -> Error {
-    Error::Kernel { code: "kernel", message: failure.to_string(), remedy: failure.remedy().to_owned() }
-}
-
-fn not_proved(message: &str) -> Error {
-    Error::Kernel {
-        code: "verify",
-        message: message.to_owned(),
-        remedy: "see whether something else loads policy at the same time, and run it again".to_owned(),
     }
 }
 

@@ -183,6 +183,64 @@ fn a_failed_effect_in_the_kernel_undoes_everything() {
 }
 
 #[test]
+fn a_crash_after_any_effect_in_the_kernel_is_recovered_by_the_next_run() {
+    let (before, after) = upgrade();
+    for nth in 1..=3 {
+        let bench = Bench::new();
+        assert_eq!(bench.apply(&before).exit(false), Exit::Converged);
+        let (files, modes, blob) = (bench.files(), bench.modes(), bench.kernel.blob(&name("a")));
+        bench.kernel.crash_after(nth);
+        let crashed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.apply(&after)));
+        assert!(crashed.is_err(), "an upgrade has three effects in the kernel");
+        assert_ne!(bench.kernel.blob(&name("a")), blob);
+
+        let foreseen = bench.check(&before);
+        let recovered = foreseen.recovered.clone().unwrap();
+        assert!(recovered.restored.contains(&"profile `a`".to_owned()), "{recovered:?}");
+        assert_eq!(foreseen.summary.unchanged, 3, "{foreseen:#?}");
+        assert!(foreseen.profiles.iter().all(|entry| entry.reasons.is_empty()), "{foreseen:#?}");
+
+        let report = bench.apply(&before);
+        assert_eq!(report.recovered, foreseen.recovered, "--check foresaw it");
+        assert!(report.changed && report.profiles.iter().all(|entry| entry.action == Action::Keep), "{report:#?}");
+        assert_eq!((bench.files(), bench.modes(), bench.kernel.blob(&name("a"))), (files, modes, blob), "effect {nth}");
+        assert!(!bench.apply(&before).changed);
+    }
+}
+
+#[test]
+fn recovery_leaves_what_somebody_loaded_since() {
+    let (before, after) = upgrade();
+    let bench = Bench::new();
+    bench.apply(&before);
+    bench.kernel.crash_after(1);
+    let crashed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.apply(&after)));
+    assert!(crashed.is_err());
+    bench.kernel.load(&sample::blob("new", Mode::Kill, "an administrator's"));
+    let report = bench.apply(&before);
+    let recovered = report.recovered.unwrap();
+    assert!(recovered.left.iter().any(|left| left.contains("`new`")), "{recovered:?}");
+    assert_eq!(bench.kernel.modes().get("new"), Some(&Mode::Kill));
+}
+
+#[test]
+fn a_run_without_the_kernel_does_not_undo_half_of_one() {
+    let (before, after) = upgrade();
+    let bench = Bench::new();
+    bench.apply(&before);
+    bench.kernel.crash_after(1);
+    let crashed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.apply(&after)));
+    assert!(crashed.is_err());
+    let files = bench.files();
+    let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
+    let mut host = bench.host();
+    host.kernel = None;
+    let report = run::apply(before.to_string().as_bytes(), host, options, &|_, _, _| {});
+    assert_eq!((report.exit(false), report.error.unwrap().code.as_str()), (Exit::Refused, "recovery"));
+    assert_eq!(bench.files(), files);
+}
+
+#[test]
 fn a_profile_that_the_kernel_refuses_takes_its_whole_set_back() {
     let bench = Bench::new();
     bench.apply(&document(&[entry("a", "/x r,")]));

@@ -9,17 +9,18 @@ use std::path::Path;
 
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
+use super::loading::load;
 use super::state::drop_journal;
 use crate::error::Error;
 use crate::host::dir::Removal;
-use crate::host::kernel::Loaded;
+use crate::host::kernel::{Kernel, Loaded};
 use crate::host::{Host, LockedHost};
-use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange};
+use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
 use crate::ledger::Stands;
 use crate::observe::{Assumed, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_parser_conf, standing_of};
 use crate::plan::{Standing, mode_as_compiled};
-use crate::policy::LoadSet;
-use crate::profile::Digest;
+use crate::policy::{LoadSet, ShownHash};
+use crate::profile::{Digest, ProfileName};
 use crate::report::Recovered;
 
 /// The largest file that is compared with what a run wrote, in bytes.
@@ -130,50 +131,62 @@ fn whose(host: &Host, place: &PlaceChange) -> Result<Whose, Error> {
 
 fn undo_kernel(journal: &Journal, host: &mut Host, undone: &mut Undone) {
     let Some(kernel) = host.kernel.as_deref_mut().filter(|_| !journal.profiles.is_empty()) else { return };
+    if let Err(error) = put_profiles_back(journal, kernel, undone) {
+        undone.failed.push(format!("the profiles in the kernel: {error}"));
+    }
+}
+
+fn put_profiles_back(journal: &Journal, kernel: &mut dyn Kernel, undone: &mut Undone) -> Result<(), Error> {
     let names = journal.profiles.iter().map(|change| change.name.clone()).collect();
-    let loaded = match kernel.observe(&names) {
-        Ok(state) => state.loaded,
-        Err(error) => {
-            undone.failed.push(format!("the profiles in the kernel: {error}"));
-            return;
-        }
-    };
+    let loaded = kernel.observe(&names)?.loaded;
     let mut blobs = Vec::new();
     let mut removed = Vec::new();
+    let mut restored = Vec::new();
     for change in &journal.profiles {
-        match whose_profile(change, loaded.get(&change.name)) {
-            Whose::Before => {}
-            Whose::Foreign => {
-                undone.foreign.push(format!("profile `{}` was loaded by somebody since, and is left so", change.name));
+        let named = format!("profile `{}`", change.name);
+        match (whose_profile(change, loaded.get(&change.name)), &change.before) {
+            (Whose::Before, _) => {}
+            (Whose::Foreign, _) => undone.foreign.push(format!("{named} was loaded by somebody since, and is left so")),
+            (Whose::Ours, None) => {
+                removed.push(&change.name);
+                restored.push(change);
             }
-            Whose::Ours => match &change.before {
-                None => removed.push(&change.name),
-                Some(saved) => match &saved.blob {
-                    Some(blob) => {
-                        blobs.push(blob.as_slice());
-                        undone.restored.push(format!("profile `{}`", change.name));
-                    }
-                    None => undone.failed.push(format!("profile `{}`: its compiled policy was not kept", change.name)),
-                },
-            },
+            (Whose::Ours, Some(SavedPolicy { blob: Some(blob), .. })) => {
+                blobs.push(blob.as_slice());
+                restored.push(change);
+            }
+            (Whose::Ours, Some(_)) => undone.failed.push(format!("{named}: its compiled policy was not kept")),
         }
     }
-    if !blobs.is_empty() {
-        let sets = LoadSet::build(&blobs).map_err(|problems| format!("{problems:?}"));
-        let put_back = sets.and_then(|sets| {
-            sets.iter().try_for_each(|set| kernel.replace(set)).map_err(|failure| failure.to_string())
-        });
-        if let Err(why) = put_back {
-            undone.failed.push(format!("the profiles in the kernel: {why}"));
+    if restored.is_empty() {
+        return Ok(());
+    }
+    match LoadSet::build(&blobs) {
+        Ok(sets) => {
+            for set in &sets {
+                if let Err(failure) = load(kernel, set, &mut |_| {}) {
+                    undone.failed.push(failure.to_string());
+                }
+            }
         }
+        Err(problems) => undone.failed.extend(problems.iter().map(ToString::to_string)),
     }
     removed.sort_by_key(|name| std::cmp::Reverse(name.depth()));
     for name in removed {
-        match kernel.remove(name) {
-            Ok(()) => undone.restored.push(format!("profile `{name}`")),
-            Err(failure) => undone.failed.push(format!("profile `{name}`: {failure}")),
+        if let Err(failure) = kernel.remove(name) {
+            undone.failed.push(failure.to_string());
         }
     }
+    // What the kernel says of the writes is one thing, what it runs is another.
+    let loaded = kernel.observe(&names)?.loaded;
+    for change in restored {
+        let named = format!("profile `{}`", change.name);
+        match whose_profile(change, loaded.get(&change.name)) {
+            Whose::Before => undone.restored.push(named),
+            Whose::Ours | Whose::Foreign => undone.failed.push(format!("{named} is not what it was")),
+        }
+    }
+    Ok(())
 }
 
 fn whose_profile(change: &ProfileChange, loaded: Option<&Loaded>) -> Whose {
@@ -209,6 +222,7 @@ pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
         drop_journal(&host.host)?;
         return Ok(Recovery::Clean(None));
     }
+    refuse_half_recovery(&journal, &host.host)?;
     let undone = undo(&journal, &mut host.host);
     if !undone.failed.is_empty() {
         return Ok(Recovery::Incomplete(undone.failed));
@@ -217,13 +231,27 @@ pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
     Ok(Recovery::Clean(Some(Recovered { restored: undone.restored, left: undone.foreign })))
 }
 
-/// What [`recover`] would do to files.
+/// Refuses to undo a run's files and leave what it loaded.
+fn refuse_half_recovery(journal: &Journal, host: &Host) -> Result<(), Error> {
+    if host.kernel.is_some() || journal.profiles.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Kernel {
+        code: "recovery",
+        message: "an interrupted run changed policy in the kernel, which this run leaves alone".to_owned(),
+        remedy: "run it once without --kernel skip: that undoes the interrupted run, files and kernel".to_owned(),
+    })
+}
+
+/// What [`recover`] would do.
 pub(super) fn pending(host: &Host) -> Result<Pending, Error> {
     let Some(journal) = read_journal(host)? else { return Ok(Pending::default()) };
     if is_complete(&journal, host)? {
         return Ok(Pending::default());
     }
+    refuse_half_recovery(&journal, host)?;
     let mut recovered = Recovered::default();
+    let profiles = pending_profiles(&journal, host, &mut recovered)?;
     let mut places = BTreeMap::new();
     for place in journal.places.iter().rev() {
         match whose(host, place)? {
@@ -237,7 +265,36 @@ pub(super) fn pending(host: &Host) -> Result<Pending, Error> {
             }
         }
     }
-    Ok(Pending { recovered: Some(recovered), assumed: Assumed { places } })
+    Ok(Pending { recovered: Some(recovered), assumed: Assumed { places, profiles } })
+}
+
+fn pending_profiles(
+    journal: &Journal,
+    host: &Host,
+    recovered: &mut Recovered,
+) -> Result<BTreeMap<ProfileName, Option<Loaded>>, Error> {
+    let Some(kernel) = host.kernel.as_deref().filter(|_| !journal.profiles.is_empty()) else {
+        return Ok(BTreeMap::new());
+    };
+    let names = journal.profiles.iter().map(|change| change.name.clone()).collect();
+    let loaded = kernel.observe(&names)?.loaded;
+    let mut profiles = BTreeMap::new();
+    for change in &journal.profiles {
+        let named = format!("profile `{}`", change.name);
+        match whose_profile(change, loaded.get(&change.name)) {
+            Whose::Before => {}
+            Whose::Ours => {
+                recovered.restored.push(named);
+                let before = change.before.as_ref().map(|saved| Loaded {
+                    mode: saved.loaded.mode,
+                    hash: saved.loaded.hash.as_deref().and_then(ShownHash::from_hex),
+                });
+                profiles.insert(change.name.clone(), before);
+            }
+            Whose::Foreign => recovered.left.push(format!("{named} was loaded by somebody since, and is left so")),
+        }
+    }
+    Ok(profiles)
 }
 
 /// Whether the interrupted run had written its ledger, which it does last.

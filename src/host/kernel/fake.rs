@@ -25,6 +25,7 @@ struct State {
     unconfined_by_removal: Vec<(u32, ProfileName)>,
     effects: usize,
     failure: Option<(usize, Errno)>,
+    crash: Option<usize>,
     refused: BTreeSet<ProfileName>,
 }
 
@@ -49,12 +50,14 @@ impl FakeKernel {
             unconfined_by_removal: Vec::new(),
             effects: 0,
             failure: None,
+            crash: None,
             refused: BTreeSet::new(),
         })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        // A crash that a test asked for leaves the kernel as it is.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// What `apparmor.mode=` on the kernel's command line does.
@@ -112,6 +115,12 @@ impl FakeKernel {
         state.failure = Some((state.effects + nth, errno));
     }
 
+    /// The program ends right after the `nth` effect from now on was carried out.
+    pub(crate) fn crash_after(&self, nth: usize) {
+        let mut state = self.state();
+        state.crash = Some(state.effects + nth);
+    }
+
     /// Every set that holds a profile of this name is refused with EPROTO.
     pub(crate) fn refuse(&self, name: &ProfileName) {
         self.state().refused.insert(name.clone());
@@ -166,6 +175,10 @@ impl State {
             Some((nth, errno)) if nth == self.effects => Err(errno),
             _ => Ok(()),
         }
+    }
+
+    fn end_effect(&self) {
+        assert!(self.crash != Some(self.effects), "the crash that the test asked for");
     }
 
     fn replace(&mut self, set: &LoadSet) -> Result<(), Errno> {
@@ -247,12 +260,14 @@ impl Kernel for FakeKernel {
     fn replace(&mut self, set: &LoadSet) -> Result<(), KernelFailure> {
         let mut state = self.state();
         let done = state.begin_effect().and_then(|()| state.replace(set));
+        state.end_effect();
         done.map_err(|errno| KernelFailure { act: Act::replace(set), cause: Cause::Refused(errno) })
     }
 
     fn remove(&mut self, name: &ProfileName) -> Result<(), KernelFailure> {
         let mut state = self.state();
         let done = state.begin_effect().and_then(|()| state.remove(name));
+        state.end_effect();
         done.map_err(|errno| KernelFailure { act: Act::Remove(name.clone()), cause: Cause::Refused(errno) })
     }
 
