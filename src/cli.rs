@@ -18,11 +18,11 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  aa-converge apply < policy.json                              this host, its kernel included
+  aa-converge apply --check --diff policy.json                 what would change, and nothing else
   aa-converge apply policy.json --root /srv/image              an image or a chroot
-  aa-converge apply --kernel skip < policy.json                this host's files alone
-  aa-converge apply --kernel skip --check --diff policy.json   what would change, and nothing else
   aa-converge status                                           what is installed, and what runs of it
-  aa-converge export --kernel skip > policy.json               this host's policy as a document
+  aa-converge export > policy.json                             this host's policy as a document
   aa-converge render policy.json                               the profiles as text
   aa-converge schema document > document.v1.json               the document's JSON Schema
 
@@ -66,8 +66,9 @@ pub enum Command {
 Examples:
   aa-converge apply --root /srv/image policy.json
   aa-converge apply --root /srv/image --check --diff policy.json
-  aa-converge apply --kernel skip --format json < policy.json
-  aa-converge apply --kernel skip --check --detailed-exitcodes policy.json || echo \"status $?\"")]
+  aa-converge apply --format json < policy.json
+  aa-converge apply --kernel skip policy.json                  the files alone
+  aa-converge apply --check --detailed-exitcodes policy.json || echo \"status $?\"")]
 pub struct ApplyArgs {
     /// The document; `-` is standard input.
     #[arg(default_value = "-", value_name = "FILE")]
