@@ -93,7 +93,7 @@ barrier
 
 stage build-tests cargo test --locked --all-targets --no-run
 stage format cargo fmt --check
-stage shell-scripts shellcheck scripts/*.sh .ci/run
+stage shell-scripts shellcheck scripts/*.sh tests/vm/{init,run.sh,setup.sh} .ci/run
 barrier
 
 stage faults cargo test --locked --test host -- faults::
