@@ -102,10 +102,8 @@ impl Prepared {
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
         // The ledger is written before anything is changed, so that a full disk is found in time, and both at once, since
-        // a file system makes two files durable in about the time of one. Meanwhile the spool, read to its end, is removed.
-        let spool = self.compiled.spool.take();
+        // a file system makes two files durable in about the time of one.
         let (journal, ledger) = thread::scope(|scope| {
-            scope.spawn(move || drop(spool));
             let ledger = scope.spawn(|| {
                 let write = |bytes: &Vec<u8>| state.write_temporary(bytes, Attributes::ours(0o600));
                 self.ledger.as_ref().map(write).transpose()
@@ -134,9 +132,14 @@ impl Prepared {
         }
         // From here on the run is done: the next one recognizes a journal whose ledger is in place. Should the ledger
         // be lost with the power, because it could not be flushed, the journal that stays then undoes the run.
+        let spool = self.compiled.spool.take();
+        let cleaned = thread::scope(|scope| {
+            // The cache was the last to read what was compiled.
+            scope.spawn(move || drop(spool));
+            let flushed = if self.ledger.is_some() { state.sync() } else { Ok(()) };
+            flushed.and_then(|()| if changes { drop_journal(&self.host.host) } else { Ok(()) })
+        });
         let plan = &mut self.compiled.plan;
-        let flushed = if self.ledger.is_some() { state.sync() } else { Ok(()) };
-        let cleaned = flushed.and_then(|()| if changes { drop_journal(&self.host.host) } else { Ok(()) });
         let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));
         plan.draft.warnings.extend(cleaned.err().map(|error| format!("done, but {error}")));
         Ok(())
