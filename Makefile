@@ -1,7 +1,7 @@
 # Everything there is to run. Each target installs what it needs with apt, and only what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench schemas clean
+.PHONY: help demo test check bench bench-vm schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ check: ## the quick round: format, lints, unit tests
 
 bench: ## time no-op, one changed of N and everything, each beside its limit
 	@scripts/bench.sh
+
+bench-vm: ## the same on a real kernel in a virtual machine, beside apparmor_parser
+	@tests/vm/bench.sh
 
 schemas: ## write schemas/ anew from the types
 	@scripts/require-rust.sh
