@@ -10,18 +10,17 @@ use crate::document::{Content, Desired, ProfileWant, Prune};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::{Dir, Listed};
-use crate::host::kernel::{Kernel, KernelState, Loaded};
-use crate::host::lock;
+use crate::host::kernel::Loaded;
 use crate::host::parser::{ParserConf, newest_abi};
 use crate::host::root::{Entry, FileRead, Kind, Root};
 use crate::journal::Journal;
 use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
 use crate::plan::{Observed, Places, Standing, Target};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
-use crate::sighting::Sighting;
 use crate::syntax::IncludeKind;
 use crate::tree::{Node, Text, Tree, candidates};
 
+mod kernel;
 mod survey;
 
 pub use survey::survey;
@@ -60,17 +59,6 @@ pub struct Assumed {
     pub places: BTreeMap<PolicyPath, Target>,
     /// The profiles in the kernel; none for those that will not be loaded.
     pub profiles: BTreeMap<ProfileName, Option<Loaded>>,
-}
-
-impl Assumed {
-    fn amend(&self, state: &mut KernelState) {
-        for (name, loaded) in &self.profiles {
-            match loaded {
-                Some(loaded) => drop(state.loaded.insert(name.clone(), loaded.clone())),
-                None => drop(state.loaded.remove(name)),
-            }
-        }
-    }
 }
 
 /// Reads the host.
@@ -115,7 +103,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     reader.references(desired, &sources, &originals)?;
     let (kernel, sighting) = match host.kernel.as_deref() {
         Some(kernel) => {
-            let (mut state, sighting) = observe_kernel(host, kernel, &ledger)?;
+            let (mut state, sighting) = kernel::observe_kernel(host, kernel, &ledger)?;
             assumed.amend(&mut state);
             (Some(state), sighting)
         }
@@ -138,33 +126,6 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         kernel,
         sighting,
     })
-}
-
-/// What the kernel runs. Where it is in the state that an earlier run saw, no profile of ours is looked at again.
-fn observe_kernel(host: &Host, kernel: &dyn Kernel, ledger: &Ledger) -> Result<(KernelState, Option<Sighting>), Error> {
-    let recorded = ledger.compiled.values().flat_map(|record| &record.profiles);
-    let ours: BTreeSet<ProfileName> = recorded.map(|profile| profile.name.clone()).collect();
-    if let Some(seen) = read_sighting(host)? {
-        if kernel.moment()? == seen.moment {
-            let mut state = kernel.observe(&seen.unseen(&ours))?;
-            if state.moment == seen.moment {
-                seen.complete(&mut state);
-                return Ok((state, Some(seen)));
-            }
-        }
-    }
-    Ok((kernel.observe(&ours)?, None))
-}
-
-/// Reads what the last run saw in the kernel; `None` if there is nothing that can be used.
-///
-/// # Errors
-/// It cannot be read, or is not ours.
-pub fn read_sighting(host: &Host) -> Result<Option<Sighting>, Error> {
-    let Some(directory) = host.root.existing_private_dir(Path::new(lock::PLACE))? else { return Ok(None) };
-    let Some(read) = directory.read(SIGHTING, MAX_LEDGER)? else { return Ok(None) };
-    check_ours(&read, directory.shown().join(SIGHTING))?;
-    Ok(Sighting::parse(&read.bytes))
 }
 
 /// Reads the ledger; a host without one has an empty one.

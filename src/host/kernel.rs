@@ -70,7 +70,7 @@ pub trait Kernel: Send {
     /// Nothing was removed.
     fn remove(&mut self, name: &ProfileName) -> Result<(), KernelFailure>;
 
-    /// Lists the running processes, confined or not, by number.
+    /// Lists the running processes, confined or not, by number. Threads of the kernel itself are none.
     ///
     /// # Errors
     /// Processes cannot be listed. One that ends meanwhile is left out.
@@ -207,7 +207,7 @@ pub struct SavedProfile {
 pub struct Process {
     /// Its number.
     pub pid: u32,
-    /// What it executes, less the ` (deleted)` that the kernel adds; `None` for kernel threads.
+    /// What it executes, less the ` (deleted)` that the kernel adds; `None` if it is not shown.
     pub executable: Option<PathBuf>,
     /// The script that `executable` interprets, as far as its arguments tell.
     pub script: Option<PathBuf>,

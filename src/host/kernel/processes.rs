@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::Process;
@@ -52,17 +52,18 @@ fn pids(proc: &Path) -> Result<Vec<u32>, Error> {
     Ok(names_in(proc)?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
+/// Reads one process. A thread of the kernel executes nothing (proc(5), `/proc/pid/exe`), and nothing confines it.
 fn process(directory: &Path, pid: u32) -> Option<Process> {
+    let executable = match readlink(&directory.join("exe")) {
+        Ok(path) => without_deleted(path.into()),
+        Err(Errno::ENOENT) => return None,
+        // Its executable is not shown to us, and its confinement is what matters.
+        Err(_) => PathBuf::new(),
+    };
     let profiles = confinement(directory)?;
-    let executable = fs_err::read_link(directory.join("exe")).ok().map(without_deleted);
-    let script = match &executable {
-        Some(executable) if profiles.is_empty() => script(directory, executable),
-        _ => None,
-    };
-    let unit = match &executable {
-        Some(_) => read_text(&directory.join("cgroup")).ok().and_then(|cgroups| unit(&cgroups)),
-        None => None,
-    };
+    let script = if profiles.is_empty() { script(directory, &executable) } else { None };
+    let unit = read_text(&directory.join("cgroup")).ok().and_then(|cgroups| unit(&cgroups));
+    let executable = Some(executable).filter(|path| !path.as_os_str().is_empty());
     Some(Process { pid, executable, script, unit, profiles })
 }
 

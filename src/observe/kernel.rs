@@ -1,0 +1,54 @@
+//! Reads what the kernel runs, and what an earlier run saw of it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{Assumed, MAX_LEDGER, SIGHTING, check_ours};
+use crate::error::Error;
+use crate::host::kernel::{Kernel, KernelState};
+use crate::host::{Host, lock};
+use crate::ledger::Ledger;
+use crate::profile::ProfileName;
+use crate::sighting::Sighting;
+
+impl Assumed {
+    pub(super) fn amend(&self, state: &mut KernelState) {
+        for (name, loaded) in &self.profiles {
+            match loaded {
+                Some(loaded) => drop(state.loaded.insert(name.clone(), loaded.clone())),
+                None => drop(state.loaded.remove(name)),
+            }
+        }
+    }
+}
+
+/// What the kernel runs. Where it is in the state that an earlier run saw, no profile of ours is looked at again.
+pub(super) fn observe_kernel(
+    host: &Host,
+    kernel: &dyn Kernel,
+    ledger: &Ledger,
+) -> Result<(KernelState, Option<Sighting>), Error> {
+    let recorded = ledger.compiled.values().flat_map(|record| &record.profiles);
+    let ours: BTreeSet<ProfileName> = recorded.map(|profile| profile.name.clone()).collect();
+    if let Some(seen) = read_sighting(host)? {
+        if kernel.moment()? == seen.moment {
+            let mut state = kernel.observe(&seen.unseen(&ours))?;
+            if state.moment == seen.moment {
+                seen.complete(&mut state);
+                return Ok((state, Some(seen)));
+            }
+        }
+    }
+    Ok((kernel.observe(&ours)?, None))
+}
+
+/// Reads what the last run saw in the kernel; `None` if there is nothing that can be used.
+///
+/// # Errors
+/// It cannot be read, or is not ours.
+fn read_sighting(host: &Host) -> Result<Option<Sighting>, Error> {
+    let Some(directory) = host.root.existing_private_dir(Path::new(lock::PLACE))? else { return Ok(None) };
+    let Some(read) = directory.read(SIGHTING, MAX_LEDGER)? else { return Ok(None) };
+    check_ours(&read, directory.shown().join(SIGHTING))?;
+    Ok(Sighting::parse(&read.bytes))
+}
