@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::profile::ProfileName;
 use crate::report::{Draft, NeedsRestart, Outcome, Recovered};
 
+mod attachment;
 mod cache;
 mod commit;
 mod compile;

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aa_converge::policy;
+use aa_converge::policy::{self, Attachment, LeftMatch};
 use aa_converge::profile::{Mode, ModeScope, ProfileName, is_skipped_by_parser};
 use aa_converge::syntax::{self, IncludeKind, IncludeTarget, Scan, Variables};
 use proptest::prelude::*;
@@ -76,6 +77,51 @@ fn the_includes_that_are_found_are_those_that_the_parser_reads() {
         let found: BTreeSet<&str> = closure.searched.iter().map(String::as_str).collect();
         assert_eq!(found, read, "{}", file.display());
     });
+}
+
+/// The compiled attachments match what the texts name, and nothing that Debian ships is refused for its attachments.
+#[test]
+fn the_attachments_of_the_distribution_match_what_they_name_and_do_not_conflict() {
+    let read = Mutex::new(Vec::new());
+    for_each_profile_file(|file| {
+        let text = fs::read(file).unwrap();
+        let scan = syntax::scan(&text);
+        let variables = Closure::of(&text).variables;
+        let blob = compile(file, &text);
+        let mut compiled = BTreeMap::new();
+        for profile in policy::profiles(&blob).unwrap() {
+            let attachment = Attachment::read(&profile, &blob).unwrap();
+            assert!(attachment.is_none() || profile.name.depth() == 0, "{}", profile.name);
+            compiled.extend(attachment.map(|attachment| (profile.name, attachment)));
+        }
+        for header in (0..scan.headers.len()).filter(|header| scan.headers[*header].parent.is_none()) {
+            let Some(name) = scan.names(header, &variables).into_iter().find(|name| compiled.contains_key(name)) else {
+                continue;
+            };
+            for path in scan.attachments(header, &variables).unwrap() {
+                let is_plain = !path.contains(['*', '?', '[', '\\']);
+                for kernel in LeftMatch::ALL {
+                    let matched = compiled[&name].matches(path.as_bytes(), kernel);
+                    assert!(!is_plain || matched.is_some(), "{}: {name} does not match {path}", file.display());
+                }
+            }
+        }
+        read.lock().unwrap().extend(compiled);
+    });
+
+    let read = read.into_inner().unwrap();
+    let all: Vec<(&ProfileName, &Attachment)> = read.iter().map(|(name, attachment)| (name, attachment)).collect();
+    assert!(all.len() > 100, "{} attachments", all.len());
+    for kernel in LeftMatch::ALL {
+        let told = policy::conflicts(&all, &[], &[kernel]);
+        assert!(told.undecided.is_empty(), "{:?}", told.undecided);
+        for found in told.found {
+            // Debian 13 has two profiles of Chromium, of which the one in `extra-profiles` is not in use.
+            let names = [&found.profiles.0.name, &found.profiles.1.name];
+            let are_known = names.into_iter().all(|name| name.starts_with("chromium"));
+            assert!(are_known, "{found:?}");
+        }
+    }
 }
 
 /// Rules that are hard to read: braces, commas, quotes and comments where a header could seem to be.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::{Refusal, refused};
+use super::{Refusal, attachment, refused};
 use crate::error::Error;
 use crate::host::kernel::Evidence;
 use crate::host::packages::Packages;
@@ -138,7 +138,11 @@ pub(super) fn compile<T: Send>(
         plan.draft.profiles.remove(file);
     }
     let attempted = sources.len();
-    failures.extend(repeats(&plan, &results));
+    let repeated = repeats(&plan, &results);
+    if repeated.is_empty() {
+        failures.extend(attachment::conflicts(&plan, &results));
+    }
+    failures.extend(repeated);
     if !failures.is_empty() {
         let failed = failures.len();
         for (step, error) in failures {

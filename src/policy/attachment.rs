@@ -20,14 +20,18 @@
 //! that the parser computed instead of the count of the best so far; it is not described here.
 
 mod choice;
+mod conflict;
 mod dfa;
 #[cfg(test)]
 mod glob;
+mod meeting;
 mod record;
+mod sketch;
 #[cfg(test)]
 mod tests;
 
 pub use choice::{Verdict, chosen};
+pub use conflict::{Conflict, Conflicts, conflicts};
 pub use record::{AttachmentRecord, Matcher};
 
 use super::reader::{Container, Element, Reader};
@@ -74,6 +78,11 @@ pub enum LeftMatch {
     /// Linux 6.17, and the stable kernels since August 2025, 6.12.42 among them (commit a88db916b8c7, "fix loop
     /// detection used in conflicting attachment resolution").
     Corrected,
+}
+
+impl LeftMatch {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Self::Original, Self::Corrected];
 }
 
 /// How an attachment matches a path.
@@ -162,8 +171,9 @@ impl Automaton {
 /// A walk of the kernel's over a path (`match.c`, `leftmatch_fb`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Walk {
-    /// No loop so far: the states from the start to here.
-    Counting(Vec<State>),
+    /// No loop so far: how many bytes were walked, and the states on the way, each with the number of bytes that led to
+    /// it. The last is where the walk is.
+    Counting { bytes: usize, history: Vec<(usize, State)> },
     /// A loop was seen.
     Counted { count: u32, state: State },
 }
@@ -173,53 +183,54 @@ const HISTORY: usize = 32;
 
 impl Walk {
     fn new() -> Self {
-        Self::Counting(vec![START])
+        Self::Counting { bytes: 0, history: vec![(0, START)] }
     }
 
     fn state(&self) -> State {
         match self {
-            Self::Counting(states) => states.last().copied().unwrap_or(DEAD),
+            Self::Counting { history, .. } => history.last().map_or(DEAD, |(_, state)| *state),
             Self::Counted { state, .. } => *state,
         }
     }
 
     fn count(&self) -> u32 {
         match self {
-            Self::Counting(states) => narrow(states.len().saturating_sub(1)),
+            Self::Counting { bytes, .. } => narrow(*bytes),
             Self::Counted { count, .. } => *count,
         }
     }
 
     fn step(&mut self, automaton: &Automaton, byte: u8, counting: LeftMatch) {
+        let before = self.state();
         match self {
-            Self::Counting(states) => {
-                let before = states.last().copied().unwrap_or(DEAD);
+            Self::Counting { bytes, history } => {
                 let state = automaton.dfa.step_overlooking_differences(before, byte);
-                match count_at_loop(states, state, counting) {
-                    Some(count) => *self = Self::Counted { count, state },
-                    None => states.push(state),
+                if let Some(count) = count_at_loop(*bytes, history, state, counting) {
+                    *self = Self::Counted { count, state };
+                } else {
+                    *bytes += 1;
+                    history.push((*bytes, state));
                 }
             }
-            Self::Counted { state, .. } => *state = automaton.dfa.step(*state, byte),
+            Self::Counted { state, .. } => *state = automaton.dfa.step(before, byte),
         }
     }
 }
 
-/// The count if the step from the last of `states` to `next` is taken for a loop: how many bytes had led to the state
-/// that is come back to (`match.c`, `is_loop`).
-fn count_at_loop(states: &[State], next: State, counting: LeftMatch) -> Option<u32> {
-    if states.last().is_some_and(|last| *last < next) {
+/// The count if the step to `next`, after so many bytes, is taken for a loop: how many bytes had led to the state that
+/// is come back to (`match.c`, `is_loop`).
+fn count_at_loop(bytes: usize, history: &[(usize, State)], next: State, counting: LeftMatch) -> Option<u32> {
+    if history.last().is_some_and(|(_, last)| *last < next) {
         return None;
     }
-    let bytes = states.len().saturating_sub(1);
-    let remembered = match counting {
-        LeftMatch::Original => bytes % HISTORY + 1,
-        LeftMatch::Corrected => bytes.min(HISTORY),
+    let forgotten = match counting {
+        LeftMatch::Original => bytes - bytes % HISTORY,
+        LeftMatch::Corrected => bytes + 1 - bytes.min(HISTORY),
     };
-    let forgotten = states.len() - remembered;
-    let found = states[forgotten..].iter().rposition(|state| *state == next);
+    let remembered = history.iter().rev().take_while(|(at, _)| *at >= forgotten);
+    let found = remembered.filter(|(_, state)| *state == next).map(|(at, _)| *at).next();
     match (found, counting) {
-        (Some(at), _) => Some(narrow(forgotten + at)),
+        (Some(at), _) => Some(narrow(at)),
         (None, LeftMatch::Original) => Some(narrow(forgotten).wrapping_sub(1)),
         (None, LeftMatch::Corrected) => None,
     }

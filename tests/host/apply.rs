@@ -388,6 +388,28 @@ fn every_form_of_include_counts() {
     assert_eq!(host.converge(&document).report["summary"]["reloaded"], 1, "and so does its return");
 }
 
+/// No text tells that a path matches both globs, and each as well as the other.
+#[test]
+fn globs_that_match_one_executable_equally_well_are_refused() {
+    let attached = |name: &str, glob: &str| json!({ "file": name, "content": format!("abi <abi/3.0>,\nprofile {name} {glob} {{\n}}\n") });
+    let host = Scratch::new();
+    let before = host.policy_tree();
+    let both = profiles(json!([attached("one", "/opt/*/x"), attached("two", "/opt/b*/x"), entry("three")]));
+    let run = host.apply(&both);
+    run.expect(4);
+    assert_untouched(&before, &host.policy_tree());
+    let said = "`one` in `one` and `two` in `two` match /opt/b/x equally well: the kernel would run it unconfined";
+    assert!(run.report["profiles"].to_string().contains(said), "{run:#?}");
+
+    // The other is installed by an earlier run, and not compiled again.
+    let layers = [attached("one", "/opt/*/x"), attached("long", "/opt/bcd/x*")];
+    host.converge(&profiles(json!(layers)));
+    let run = host.apply(&profiles(json!([layers[0], layers[1], attached("two", "/opt/b*/x")])));
+    run.expect(4);
+    let said = "`two` in `two` and `one` in `one` match /opt/b/x equally well";
+    assert!(run.report["profiles"].to_string().contains(said), "{run:#?}");
+}
+
 #[test]
 fn an_include_that_breaks_an_installed_profile_is_refused() {
     let host = Scratch::new();

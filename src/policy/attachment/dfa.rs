@@ -96,8 +96,28 @@ impl Dfa {
         Ok(())
     }
 
-    /// The class of a byte; bytes of one class lead to the same states.
-    pub(super) fn class(&self, byte: u8) -> u8 {
+    /// Says whether any state is differentially encoded.
+    pub(super) fn is_differential(&self) -> bool {
+        self.base.iter().any(|base| base & DIFFERENTIAL != 0)
+    }
+
+    /// For each state, where the bytes lead that the tables do not name, and where those do that they name, NUL left
+    /// out. An automaton with differentially encoded states is another.
+    pub(super) fn transitions(&self) -> Vec<(State, Vec<(u8, State)>)> {
+        let mut bytes: Vec<u8> = (1..=u8::MAX).collect();
+        bytes.sort_by_key(|byte| self.class(*byte));
+        let mut transitions: Vec<_> = self.default.iter().map(|to| (*to, Vec::new())).collect();
+        for (at, (state, to)) in self.check.iter().zip(&self.next).enumerate() {
+            let class = at.checked_sub(index(self.base[index(*state)] & !FLAGS));
+            let Some(class) = class.and_then(|class| u8::try_from(class).ok()) else { continue };
+            let first = bytes.partition_point(|byte| self.class(*byte) < class);
+            let named = bytes[first..].iter().take_while(|byte| self.class(**byte) == class);
+            transitions[index(*state)].1.extend(named.map(|byte| (*byte, *to)));
+        }
+        transitions
+    }
+
+    fn class(&self, byte: u8) -> u8 {
         self.classes[usize::from(byte)]
     }
 

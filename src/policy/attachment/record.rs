@@ -50,14 +50,19 @@ impl AttachmentRecord {
     pub fn matcher(&self) -> Option<Matcher<'_>> {
         match self {
             Self::Paths(paths) => Some(Matcher::Paths(paths)),
-            Self::Automaton(encoded) => {
-                let blob = STANDARD.decode(encoded).ok()?;
-                let profile = profiles(&blob).ok()?.into_iter().next()?;
-                match Attachment::read(&profile, &blob).ok()?? {
-                    Attachment::Automaton(automaton) => Some(Matcher::Automaton(automaton)),
-                    Attachment::Name(_) => None,
-                }
-            }
+            Self::Automaton(_) => self.automaton().map(Matcher::Automaton),
+        }
+    }
+
+    /// The automaton, if it was remembered and is what this program writes.
+    #[must_use]
+    pub fn automaton(&self) -> Option<Automaton> {
+        let Self::Automaton(encoded) = self else { return None };
+        let blob = STANDARD.decode(encoded).ok()?;
+        let profile = profiles(&blob).ok()?.into_iter().next()?;
+        match Attachment::read(&profile, &blob).ok()?? {
+            Attachment::Automaton(automaton) => Some(automaton),
+            Attachment::Name(_) => None,
         }
     }
 }

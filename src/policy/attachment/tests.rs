@@ -6,7 +6,7 @@ use crate::policy::tests::compile;
 use crate::policy::{profiles, sample};
 use crate::profile::Mode;
 
-const KERNELS: [LeftMatch; 2] = [LeftMatch::Original, LeftMatch::Corrected];
+const KERNELS: [LeftMatch; 2] = LeftMatch::ALL;
 
 /// The attachments of the profiles that `text` defines, by name.
 fn attachments(text: &str) -> Vec<(String, Option<Attachment>)> {
@@ -143,6 +143,145 @@ fn a_table_of_permissions_is_followed() {
     let Ok(Some(Attachment::Automaton(tabled))) = with_table(&words) else { panic!() };
     assert_eq!(tabled.accepts, plain.accepts);
     assert!(with_table(&words[..PERMISSION_WORDS]).unwrap_err().to_string().contains("permissions"));
+}
+
+/// What real kernels gave to executables under policy that was loaded into them: a line for each has the path, the label
+/// under Linux 6.1.192 of Debian 12 and that under 6.12.118 of Debian 13, separated by tabulators. A dash stands where
+/// that kernel could not load the policy.
+#[test]
+fn real_kernels_decided_likewise() {
+    let observed: [(&[u8], &str); 3] = [
+        (include_bytes!("fixtures/layers.bin"), include_str!("fixtures/layers.labels")),
+        (include_bytes!("fixtures/alternatives.bin"), include_str!("fixtures/alternatives.labels")),
+        (include_bytes!("fixtures/of-parser-5.bin"), include_str!("fixtures/of-parser-5.labels")),
+    ];
+    let (mut conflicts, mut differences) = (0, 0);
+    for (blob, labels) in observed {
+        let profiles = profiles(blob).unwrap();
+        let attachment = |profile: &CompiledProfile| Attachment::read(profile, blob).unwrap().unwrap();
+        let attachments: Vec<_> = profiles.iter().map(attachment).collect();
+        let candidates = || profiles.iter().map(|profile| profile.name.name.as_str()).zip(&attachments);
+        for line in labels.lines() {
+            let [path, old, new] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            differences += usize::from(old != "-" && old != new);
+            for (label, counting) in [(old, LeftMatch::Original), (new, LeftMatch::Corrected)] {
+                let expected = match chosen(candidates(), path.as_bytes(), counting) {
+                    Verdict::Attached(name) => name,
+                    Verdict::Unattached => "unconfined",
+                    Verdict::Conflict(_) => {
+                        conflicts += 1;
+                        "unconfined"
+                    }
+                    Verdict::Unsure(_) => panic!("{path}"),
+                };
+                assert!(label == "-" || label == expected, "{path} is {label} with {counting:?}, not {expected}");
+            }
+        }
+    }
+    assert!(conflicts > 20 && differences > 10, "{conflicts} conflicts, {differences} differences");
+}
+
+/// The conflicts among the profiles that `text` defines, those named in `changed` against all.
+fn conflicts_of(text: &str, changed: &[&str], kernels: &[LeftMatch]) -> Vec<(String, String, String)> {
+    let all: Vec<(String, Attachment)> =
+        attachments(text).into_iter().filter_map(|(name, attachment)| Some((name, attachment?))).collect();
+    let pick = |wanted: bool| {
+        all.iter()
+            .filter(move |(name, _)| changed.contains(&name.as_str()) == wanted)
+            .map(|(name, attachment)| (name.as_str(), attachment))
+            .collect::<Vec<_>>()
+    };
+    let told = conflicts(&pick(true), &pick(false), kernels);
+    assert_eq!(told.undecided, []);
+    let conflict = |conflict: Conflict<&str>| {
+        let path = String::from_utf8(conflict.path).unwrap();
+        (conflict.profiles.0.to_owned(), conflict.profiles.1.to_owned(), path)
+    };
+    told.found.into_iter().map(conflict).collect()
+}
+
+fn conflict(one: &str, other: &str, path: &str) -> (String, String, String) {
+    (one.to_owned(), other.to_owned(), path.to_owned())
+}
+
+#[test]
+fn conflicts_come_with_a_path() {
+    for kernels in [&KERNELS[..], &KERNELS[..1], &KERNELS[1..]] {
+        let text = "profile one /opt/{b,c}/x { } profile two /opt/b/x { } profile three /opt/d/x { }";
+        assert_eq!(conflicts_of(text, &["two"], kernels), [conflict("two", "one", "/opt/b/x")]);
+        assert_eq!(conflicts_of(text, &["three"], kernels), []);
+        let text = "profile one /opt/*/x { } profile two /opt/b*/x { } profile three /o*/** { }";
+        assert_eq!(conflicts_of(text, &["one", "two", "three"], kernels), [conflict("one", "two", "/opt/b/x")]);
+        let text = "profile one /opt/**/sh { } profile two /opt/**/.. { } profile three /opt// { }";
+        assert_eq!(conflicts_of(text, &["one", "two", "three"], kernels), [], "no executable has such a path");
+    }
+}
+
+#[test]
+fn what_a_third_gets_is_no_conflict() {
+    for third in ["profile three /opt/abc { }", "/opt/abc { }"] {
+        let text = format!("profile one /opt/a*c {{ }} profile two /opt/a[b]* {{ }} {third}");
+        let found = conflicts_of(&text, &["one"], &[LeftMatch::Corrected]);
+        assert!(found.iter().all(|(_, _, path)| path != "/opt/abc"), "{found:?}");
+    }
+    let text = "profile one /opt/{a,b}/x { } profile two /opt/{b,c}/x { } /opt/b/x { }";
+    assert_eq!(conflicts_of(text, &["one", "two"], &KERNELS), []);
+}
+
+#[test]
+fn a_conflict_of_one_kernel_is_told_for_that_kernel() {
+    let text = "profile a /{usr/,}bin/netstat { } profile b /{usr/,}bin/net* { }";
+    assert_eq!(conflicts_of(text, &["a"], &[LeftMatch::Original]).len(), 1);
+    assert_eq!(conflicts_of(text, &["a"], &[LeftMatch::Corrected]), []);
+    assert_eq!(conflicts_of(text, &["a"], &KERNELS), []);
+}
+
+/// Paths of up to five letters after the slash that could be an executable's.
+fn short_paths() -> Vec<Vec<u8>> {
+    let mut paths = vec![b"/".to_vec()];
+    let mut from = 0;
+    for _ in 0..5 {
+        let until = paths.len();
+        for at in from..until {
+            let longer = b"abx./".map(|byte| [&paths[at][..], &[byte]].concat());
+            paths.extend(longer);
+        }
+        from = until;
+    }
+    let is_possible =
+        |path: &Vec<u8>| path[1..].split(|byte| *byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."));
+    paths.retain(is_possible);
+    paths
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// What is found is a conflict indeed, and none is missed that trying out short paths shows.
+    #[test]
+    fn conflicts_are_found_where_trying_finds_them(globs in prop::collection::vec(any_glob(), 6)) {
+        let profile = |(at, glob): (usize, &Vec<_>)| format!("profile p{at} \"{}\" {{ }}\n", text(glob));
+        let policy: String = globs.iter().enumerate().map(profile).collect();
+        let all = attachments(&policy);
+        let all: Vec<(&str, &Attachment)> =
+            all.iter().filter_map(|(name, attachment)| Some((name.as_str(), attachment.as_ref()?))).collect();
+        for kernel in KERNELS {
+            let told = conflicts(&all, &[], &[kernel]);
+            prop_assert!(told.undecided.is_empty());
+            for found in &told.found {
+                let Verdict::Conflict(names) = chosen(all.iter().copied(), &found.path, kernel) else {
+                    panic!("{policy}{found:?}");
+                };
+                prop_assert!(names.contains(&found.profiles.0) && names.contains(&found.profiles.1));
+            }
+            for path in short_paths() {
+                if let Verdict::Conflict(names) = chosen(all.iter().copied(), &path, kernel) {
+                    let is_told = told.found.iter().any(|found| found.profiles == (names[0], names[1]));
+                    prop_assert!(is_told, "{} {} of {:?}", policy, path.escape_ascii(), names);
+                }
+            }
+        }
+    }
 }
 
 proptest! {
