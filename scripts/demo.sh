@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real policy converges in a scratch root, and every sentence printed on the way is checked: the demo fails when one of
 # them is not true. Nothing outside target/ is written, and no kernel is asked to load anything.
+# Usage: demo.sh [PROGRAM]: shows a program that is built already instead of a new release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,10 +46,15 @@ PATH=$PATH:/usr/sbin
 command -v apparmor_parser >/dev/null || fail "apparmor_parser is not there although apparmor is installed"
 apparmor_parser --version | head -n1
 
-profile=${PROFILE:-release}
-explain "2. A build with the profile $profile"
-cargo build --locked --profile "$profile"
-aa_converge=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}/aa-converge
+if (($#)); then
+    explain "2. The program: $1"
+    aa_converge=$1
+    [[ -x $aa_converge ]] || fail "$aa_converge is no program"
+else
+    explain "2. A release build"
+    cargo build --locked --release
+    aa_converge=${CARGO_TARGET_DIR:-target}/release/aa-converge
+fi
 
 explain "3. A scratch root below $root with this distribution's own policy"
 rm -rf "$demo"

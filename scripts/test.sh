@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every stage and prints its time. Independent stages run two at a time; the log of a stage is shown when it fails.
+# Runs every stage and prints its time and what it took of the processors. Independent stages run two at a time; the log of a stage is shown when it fails.
 # The last line sums up the tests; a stage that is not a test suite counts as one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,9 +40,13 @@ run_stage() {
         failed=1
     fi
     ((failed == 0)) || verdict=FAILED
+    # Of this shell's children, which is the stage, the second line tells: 0m1.234s of user's time and as much of system's.
+    times >"$logs/$name.times"
     {
-        awk -v name="$name" -v verdict="$verdict" -v passed="$passed" -v begin="$begin" -v end="$EPOCHREALTIME" \
-            'BEGIN { printf "%-6s %7.1f s  %-24s %5d passed\n", verdict, end - begin, name, passed }'
+        awk -F '[ms ]+' -v name="$name" -v verdict="$verdict" -v passed="$passed" \
+            -v begin="$begin" -v end="$EPOCHREALTIME" 'NR == 2 {
+                printf "%-6s %7.1f s %7.1f s of CPU  %-24s %5d passed\n",
+                    verdict, end - begin, 60 * ($1 + $3) + $2 + $4, name, passed }' "$logs/$name.times"
         if ((failed)); then
             sed 's/^/    /' "$log"
         fi
@@ -96,16 +100,17 @@ stage format cargo fmt --check
 stage shell-scripts shellcheck scripts/*.sh tests/vm/{init,run.sh,setup.sh} .ci/run
 barrier
 
+# The longest first. What may have to compile comes right behind, while nothing else waits for cargo's lock.
 stage faults cargo test --locked --test host -- faults::
-stage unit unit_tests
-stage debian-policy cargo test --locked --test host -- debian_policy::
-stage host cargo test --locked --test host -- --skip faults:: --skip debian_policy::
+stage lints cargo clippy --locked --all-targets -- --deny warnings
+stage documentation env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --no-deps
 for suite in tests/*.rs; do
     [[ -e $suite ]] || continue
     suite=$(basename "$suite" .rs)
     stage "$suite" cargo test --locked --test "$suite"
 done
-stage lints cargo clippy --locked --all-targets -- --deny warnings
-stage documentation env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --no-deps
-stage demo env PROFILE=dev scripts/demo.sh
+stage unit unit_tests
+stage debian-policy cargo test --locked --test host -- debian_policy::
+stage demo scripts/demo.sh "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
+stage host cargo test --locked --test host -- --skip faults:: --skip debian_policy::
 summarise

@@ -51,7 +51,18 @@ pub(crate) type Tree = BTreeMap<String, Node>;
 impl Scratch {
     /// A host with the little policy that [`profile`] needs: compiling it takes milliseconds.
     pub(crate) fn new() -> Self {
-        let host = Self::empty();
+        Self::with_little_policy(&tempfile::env::temp_dir())
+    }
+
+    /// The same host in memory, where flushing takes no time: for tests that start from hundreds of copies. A machine
+    /// without `/dev/shm` has it in the temporary directory.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::with_little_policy(memory) } else { Self::new() }
+    }
+
+    fn with_little_policy(parent: &Path) -> Self {
+        let host = Self::empty_in(parent);
         for directory in ["abi", "abstractions", "tunables", "local", "disable", "force-complain"] {
             fs_err::create_dir_all(host.policy(directory)).expect("a temporary directory is writable");
         }
@@ -81,12 +92,25 @@ impl Scratch {
         copy(Path::new("/etc/apparmor.d"), &host.policy(""));
         fs_err::create_dir_all(host.path("var/lib/dpkg/info")).expect("a temporary directory is writable");
         copy(Path::new("/var/lib/dpkg/status"), &host.path("var/lib/dpkg/status"));
-        host
+        host.without_simplified_expressions()
+    }
+
+    /// The host with a `parser.conf` that spares the parser the simplification of expressions, which is half of its time
+    /// for real policy.
+    pub(crate) fn without_simplified_expressions(self) -> Self {
+        let conf = self.path("etc/apparmor/parser.conf");
+        let text = fs_err::read_to_string(&conf).expect("the package apparmor is installed");
+        fs_err::write(&conf, text + "\nOptimize=no-expr-simplify\n").expect("a temporary directory is writable");
+        self
     }
 
     /// A host with an empty policy directory.
     pub(crate) fn empty() -> Self {
-        let host = Self { dir: TempDir::new().expect("there is a temporary directory") };
+        Self::empty_in(&tempfile::env::temp_dir())
+    }
+
+    fn empty_in(parent: &Path) -> Self {
+        let host = Self { dir: TempDir::new_in(parent).expect("there is a temporary directory") };
         fs_err::create_dir_all(host.policy("")).expect("a temporary directory is writable");
         copy(Path::new("/etc/apparmor"), &host.path("etc/apparmor"));
         let features = Path::new("/usr/share/apparmor-features");
@@ -97,9 +121,10 @@ impl Scratch {
         host
     }
 
-    /// Another host that is the same to the last time stamp.
+    /// Another host beside this one that is the same to the last time stamp.
     pub(crate) fn duplicate(&self) -> Self {
-        let twin = Self { dir: TempDir::new().expect("there is a temporary directory") };
+        let parent = self.dir.path().parent().expect("a temporary directory lies in another");
+        let twin = Self { dir: TempDir::new_in(parent).expect("there is a temporary directory") };
         copy(&self.root(), &twin.root());
         twin
     }
