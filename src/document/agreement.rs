@@ -64,7 +64,7 @@ impl Judges {
     }
 }
 
-/// Every field once at least.
+/// Every field once at least, but for those of services and classes.
 fn good() -> Value {
     json!({
         "version": 1,
@@ -74,14 +74,6 @@ fn good() -> Value {
         "allow_empty": false,
         "defaults": { "mode": "complain", "on_confined": "unload" },
         "accept": [{ "code": "kernel-global-mode", "reason": "a laboratory" }],
-        "classes": {
-            "web": {
-                "extends": "proxy", "abi": "4.0", "config": ["/etc/web"], "deny": ["/srv/secret"],
-                "accept": [{ "code": "write-var", "reason": "a laboratory" }],
-                "execute": [{ "path": "/usr/bin/x", "transition": "inherit" }]
-            },
-            "web-2": { "extends": "web" }
-        },
         "files": [
             { "path": "tunables/home.d/site", "content": "@{HOMEDIRS}+=/srv/home/\n", "state": "present" },
             { "path": "local/b", "content_base64": "L3Nydi93d3cvKiogciwK" },
@@ -93,7 +85,25 @@ fn good() -> Value {
             { "file": "b", "content_base64": "cHJvZmlsZSBiIHt9Cg==", "mode": "as_written", "state": "present" },
             { "file": "s", "source": "/srv/policy/s", "sha256": "A".repeat(64), "mode": "disabled" },
             { "file": "m", "mode": "enforce", "mode_scope": "enforce_and_complain", "if_missing": "skip" },
-            { "file": "gone", "state": "absent", "on_confined": "unload" },
+            { "file": "gone", "state": "absent", "on_confined": "unload" }
+        ]
+    })
+}
+
+/// Every field of services and classes once at least.
+fn good_services() -> Value {
+    json!({
+        "version": 1,
+        "owner": "o",
+        "classes": {
+            "web": {
+                "extends": "proxy", "abi": "4.0", "config": ["/etc/web"], "deny": ["/srv/secret"],
+                "accept": [{ "code": "write-var", "reason": "a laboratory" }],
+                "execute": [{ "path": "/usr/bin/x", "transition": "inherit" }]
+            },
+            "web-2": { "extends": "web" }
+        },
+        "profiles": [
             { "service": { "class": "web-2", "executable": "/usr/sbin/x" } },
             { "file": "y", "mode": "enforce", "service": good_service() }
         ]
@@ -201,11 +211,18 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
 #[test]
 fn on_every_mutation_of_every_field() {
     let mut judges = Judges::new();
-    let good = good();
-    judges.agree_on(&good);
-    assert_eq!(judges.accepted, 1, "the good document is good");
+    for good in [good(), good_services()] {
+        let before = judges.accepted;
+        judges.agree_on(&good);
+        assert_eq!(judges.accepted, before + 1, "the good document is good");
+        mutate(&good, &mut judges);
+    }
+    assert!(judges.accepted > 500 && judges.refused > 3000, "{} and {}", judges.accepted, judges.refused);
+}
+
+fn mutate(good: &Value, judges: &mut Judges) {
     let mut places = Vec::new();
-    pointers(&good, "", &mut places);
+    pointers(good, "", &mut places);
     for place in &places {
         for substitute in substitutes() {
             let mut document = good.clone();
@@ -227,7 +244,6 @@ fn on_every_mutation_of_every_field() {
         fields.insert("unknown".to_owned(), json!(1));
         judges.agree_on(&document);
     }
-    assert!(judges.accepted > 500 && judges.refused > 3000, "{} and {}", judges.accepted, judges.refused);
 }
 
 #[test]

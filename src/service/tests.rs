@@ -69,6 +69,9 @@ fn a_pattern_means_what_is_named_and_what_is_below() {
         ("/etc/app-[0-9]", "/etc/app-[0-9]"),
         ("/etc/app\\*", "/etc/app\\*{,/**}"),
         ("/", "/{,**}"),
+        ("@{HOME}", "@{HOME}/{,**}"),
+        ("@{HOME}/app", "@{HOME}/app{,/**}"),
+        ("/srv/@{X}{a,b}", "/srv/@{X}{a,b}{,/**}"),
     ] {
         assert_eq!(PathPattern::new(pattern).unwrap().with_contents().as_str(), meant);
     }

@@ -110,20 +110,21 @@ impl PathPattern {
         Self(program.0.clone())
     }
 
-    /// The pattern of what is named, and of everything below it. What ends with a wildcard is as it was written.
+    /// The pattern of what is named, and of everything below it. What ends with a wildcard is as it was written; what
+    /// ends with a variable is a directory, for the values of AppArmor's own end with a slash.
     #[must_use]
     pub fn with_contents(&self) -> Self {
         let last = self.0.rsplit('/').next().unwrap_or_default();
-        match last {
-            "" => Self(format!("{}{{,**}}", self.0)),
-            _ if last.ends_with(['*', '?', ']'])
-                && !last.ends_with("\\*")
-                && !last.ends_with("\\?")
-                && !last.ends_with("\\]") =>
-            {
-                self.clone()
-            }
-            _ => Self(format!("{}{{,/**}}", self.0)),
+        let ends_with_variable = last.rfind("@{").is_some_and(|at| last[at..].find('}') == Some(last.len() - at - 1));
+        let is_wildcard = |end: &str| last.ends_with(end) && !last.ends_with(&format!("\\{end}"));
+        if last.is_empty() {
+            Self(format!("{}{{,**}}", self.0))
+        } else if ends_with_variable {
+            Self(format!("{}/{{,**}}", self.0))
+        } else if ["*", "?", "]"].into_iter().any(is_wildcard) {
+            self.clone()
+        } else {
+            Self(format!("{}{{,/**}}", self.0))
         }
     }
 
