@@ -9,6 +9,7 @@ dir=$(realpath "$2")
 [[ ! -e $dir/complete ]] || exit 0
 
 # The mirror of Debian's main archive among the indexes that this machine's apt reads; security mirrors are another.
+# shellcheck disable=SC2016 # apt expands these, not the shell.
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(ORIGIN)' 'Created-By: Packages' |
     awk '$3 == "Debian" && $2 !~ /-security/ && !found { print $1; found = 1 }')
 if [[ -z $mirror ]]; then

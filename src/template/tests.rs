@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::document::{self, Content, Desired, ProfileWant};
+use crate::service::{AbiName, Class};
 use crate::syntax;
 
 fn variables() -> Variables {
@@ -386,4 +387,29 @@ fn references_are_those_of_the_text() {
         scan.includes.iter().map(|include| format!("{:?}", include.target)).collect::<BTreeSet<_>>()
     };
     assert_eq!(targets(&on_host(&service, ENFORCE, &[]).unwrap().text), targets(&references(&service)));
+}
+
+#[test]
+fn the_documentation_justifies_every_line_and_lists_every_code() {
+    let documentation = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/classes.md")).unwrap();
+    let has = |what: &str| assert!(documentation.contains(&format!("`{what}`")), "docs/classes.md has no `{what}`");
+    let classes = [Class::Proxy, Class::Worker, Class::Observer, Class::Helper];
+    let allowances = classes.into_iter().flat_map(class::allowances).chain(&EVERY);
+    for allowance in allowances {
+        allowance.rules.iter().for_each(|rule| has(rule));
+        let rules = allowance.sockets.iter().flat_map(|sockets| sockets.rules(&AbiName::default()));
+        rules.for_each(|rule| has(&rule));
+    }
+    for denial in classes.into_iter().flat_map(class::denials) {
+        for member in denial.members {
+            match denial.permissions {
+                "x" => has(member),
+                _ => has(&format!("{}{member}", denial.prefix)),
+            }
+        }
+    }
+    for objection in Objection::ALL {
+        has(objection.code());
+        assert!(documentation.contains(objection.meaning().lines().next().unwrap()), "{objection:?}");
+    }
 }
