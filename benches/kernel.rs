@@ -64,7 +64,13 @@ fn main() -> Result<(), Failure> {
     let rows = [
         row(format!("nothing to do, {count} profiles"), nothing, warm, "apparmor_parser -r, warm cache", 0.05),
         row("the same while another program loads".to_owned(), busy, warm, "the same", 0.05),
-        row("one changed".to_owned(), one, parse_one + nothing + flushes, "apparmor_parser -r -T of it + no-op + flushes", 1.0),
+        row(
+            "one changed".to_owned(),
+            one,
+            parse_one + nothing + flushes,
+            "apparmor_parser -r -T of it + no-op + flushes",
+            1.0,
+        ),
         row(format!("{count} changed"), all, parse_all + flushes, "apparmor_parser -r -T of all + flushes", 1.1),
     ];
     let mut out = std::io::stdout();

@@ -1,6 +1,6 @@
 //! Reads everything that a plan is made from, once; changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,12 +18,12 @@ use crate::journal::Journal;
 use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
 use crate::plan::{Observed, Places, Standing, Target};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
-use crate::service::Program;
 use crate::sighting::Sighting;
 use crate::syntax::IncludeKind;
-use crate::template::{self, Found};
+use crate::template;
 use crate::tree::{Node, Text, Tree, candidates};
 
+mod programs;
 mod survey;
 
 pub use survey::survey;
@@ -54,9 +54,6 @@ const MAX_LEDGER: u64 = 512 << 20;
 const MAX_JOURNAL: u64 = 4 << 30;
 /// The largest parser.conf or list of features that is read, in bytes.
 const MAX_CONF: u64 = 4 << 20;
-
-/// How many bytes of a script the kernel looks at (binfmt_script, `BINPRM_BUF_SIZE`).
-const INTERPRETER_LINE: usize = 256;
 
 /// The host as it will be when an interrupted run is undone, for a run that must not undo it (`--check`).
 #[derive(Debug, Default)]
@@ -523,52 +520,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What stands at the paths of the programs that services name; the abis that their profiles can be written for.
-    fn programs(&mut self, desired: &Desired) -> Result<BTreeMap<Program, Found>, Error> {
-        let mut found = BTreeMap::new();
-        for (_, content) in contents(desired) {
-            let Content::Service(service) = content else { continue };
-            for program in template::programs(service) {
-                if let btree_map::Entry::Vacant(vacant) = found.entry(program) {
-                    let what = self.program(vacant.key())?;
-                    vacant.insert(what);
-                }
-            }
-        }
-        if !found.is_empty() {
-            for directory in self.search.clone() {
-                self.load(directory.join("abi"))?;
-            }
-        }
-        Ok(found)
-    }
-
-    /// What stands at a program's path, links followed. The kernel reads an interpreter from the first line
-    /// (execve(2), "Interpreter scripts").
-    fn program(&self, program: &Program) -> Result<Found, Error> {
-        let Some(path) = self.root.resolve(Path::new(program.as_str()))? else { return Ok(Found::Nothing) };
-        let name = |path: &Path| path.to_str().and_then(|path| Program::new(path).ok());
-        match self.root.kind(&path)? {
-            None => Ok(Found::Nothing),
-            Some(Kind::File) => {
-                let Some(resolved) = name(&path) else {
-                    let what = format!("a link to {}, a path that no profile can name", path.display());
-                    return Ok(Found::NotAProgram(what));
-                };
-                let head = self.root.head(&path, INTERPRETER_LINE)?;
-                let interpreter = match interpreter(&head) {
-                    Some(interpreter) => match self.root.resolve(interpreter)? {
-                        Some(resolved) => name(&resolved),
-                        None => name(interpreter),
-                    },
-                    None => None,
-                };
-                Ok(Found::Program { path: resolved, interpreter })
-            }
-            Some(kind) => Ok(Found::NotAProgram(kind.to_string())),
-        }
-    }
-
     fn stands_at(&self, place: &PolicyPath, text: &Text) -> bool {
         matches!(self.places.get(place), Some(Standing::File(standing, _)) if **standing == *text)
     }
@@ -605,13 +556,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// The interpreter that a program's first bytes name.
-fn interpreter(head: &[u8]) -> Option<&Path> {
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    std::str::from_utf8(words.next()?).ok().map(Path::new)
 }
 
 /// Everything that the document brings, with its place.

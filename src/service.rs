@@ -32,6 +32,8 @@ pub struct Service {
     pub file: FileName,
     /// The features that the profile is written for.
     pub abi: AbiName,
+    /// Where the document names them: a JSON pointer, the service's own if nobody does.
+    pub abi_pointer: String,
     /// The built-in class.
     pub class: Class,
     /// The document's own classes from the outermost inwards, then the service itself.

@@ -41,7 +41,8 @@ struct ReadClass {
 /// What a name of a class comes to.
 struct Lineage {
     class: Class,
-    abi: Option<AbiName>,
+    /// The abi, and where it is named.
+    abi: Option<(AbiName, String)>,
     /// From the outermost class inwards.
     layers: Vec<Arc<Layer>>,
 }
@@ -125,7 +126,7 @@ impl Classes {
             }
             let own = self.read[at].as_ref().map_err(|refused| *refused)?;
             layers.push(Arc::clone(&own.layer));
-            abi = abi.or_else(|| own.abi.clone());
+            abi = abi.or_else(|| own.abi.clone().map(|abi| (abi, format!("{}/abi", own.layer.pointer))));
             at = &own.extends;
         }
     }
@@ -160,8 +161,10 @@ impl Classes {
             };
             let mut layers = lineage.layers;
             layers.push(Arc::new(layer));
-            let abi = abi?.or(lineage.abi).unwrap_or_default();
-            Ok(Service { pointer, executable, name: name?, file: file?, abi, class: lineage.class, layers })
+            let own = abi?.map(|abi| (abi, format!("{pointer}/abi")));
+            let (abi, abi_pointer) = own.or(lineage.abi).unwrap_or_else(|| (AbiName::default(), pointer.clone()));
+            let (name, file, class) = (name?, file?, lineage.class);
+            Ok(Service { pointer, executable, name, file, abi, abi_pointer, class, layers })
         })
     }
 }

@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::acceptance::Objection;
 use crate::document::{self, Content, Desired, ProfileWant};
+use crate::problem::ProblemCode;
 use crate::service::{AbiName, Class};
 use crate::syntax;
 
@@ -155,7 +157,7 @@ fn an_abi_of_4_tells_listening_from_connecting() {
 fn a_missing_abi_is_refused_with_those_that_are_there() {
     let problems = on_host(&service(json!({ "abi": "9.9" })), ENFORCE, &[]).unwrap_err();
     let [problem] = &problems[..] else { panic!("{problems:?}") };
-    assert_eq!((&*problem.pointer, problem.code), ("/profiles/0/service", ProblemCode::NotInstalled));
+    assert_eq!((&*problem.pointer, problem.code), ("/profiles/0/service/abi", ProblemCode::NotInstalled));
     assert!(problem.allowed.as_ref().unwrap().contains("`3.0`, `4.0`"));
 }
 

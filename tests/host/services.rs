@@ -142,7 +142,7 @@ fn an_executable_has_one_profile() {
 #[test]
 fn an_abi_that_is_not_installed_is_refused() {
     let host = Scratch::debian();
-    let run = assert_refused(&host, &service(json!({ "abi": "9.0" })), &[("/profiles/0/service", "not_installed")]);
+    let run = assert_refused(&host, &service(json!({ "abi": "9.0" })), &[("/profiles/0/service/abi", "not_installed")]);
     let allowed = run.report["problems"][0]["allowed"].as_str().unwrap();
     assert!(allowed.contains("`3.0`") && allowed.contains("`kernel-5.4-vanilla`"), "{allowed}");
 }
