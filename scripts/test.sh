@@ -93,6 +93,7 @@ unit_tests() {
 
 stage packages scripts/install-packages.sh apparmor apparmor-profiles apparmor-profiles-extra jq shellcheck strace
 stage toolchain scripts/require-rust.sh
+stage parser-of-debian-13 scripts/fetch-parser.sh trixie "${CARGO_TARGET_DIR:-target}/tmp/apparmor-trixie"
 barrier
 
 stage build-tests cargo test --locked --all-targets --no-run

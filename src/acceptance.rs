@@ -8,29 +8,128 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What this program objects to unless the document accepts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Objection {
-    /// The kernel's global mode (`/sys/module/apparmor/parameters/mode`) is not `enforce`: it overrides the mode of
-    /// every profile, while the kernel goes on showing each profile's own.
-    KernelGlobalMode,
-    /// The kernel shows neither hashes of profiles nor the bytes that were loaded (`apparmor.hash_policy=0` and
-    /// `apparmor.export_binary=0`): what it runs is told by names and modes alone.
-    KernelWithoutEvidence,
+/// Defines [`Objection`]: each variant with its scope, its code and what it stands for.
+macro_rules! objections {
+    ($($(#[doc = $meaning:literal])+ $name:ident, $scope:ident, $code:literal;)+) => {
+        /// What this program objects to unless the document accepts it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+        pub enum Objection {
+            $($(#[doc = $meaning])+ #[serde(rename = $code)] $name,)+
+        }
+
+        impl Objection {
+            /// Every objection.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The stable word by which a document accepts it.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)+
+                }
+            }
+
+            /// Where it can be accepted.
+            #[must_use]
+            pub const fn scope(self) -> Scope {
+                match self {
+                    $(Self::$name => Scope::$scope,)+
+                }
+            }
+
+            /// What it stands for, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
 }
 
-impl Objection {
-    /// Every objection.
-    pub const ALL: [Self; 2] = [Self::KernelGlobalMode, Self::KernelWithoutEvidence];
+objections! {
+    /// The kernel's global mode (`/sys/module/apparmor/parameters/mode`) is not `enforce`: it overrides every profile's.
+    KernelGlobalMode, Host, "kernel-global-mode";
+    /// The kernel shows neither hashes of profiles nor the bytes that were loaded (`apparmor.hash_policy=0` and
+    /// `apparmor.export_binary=0`): what it runs is told by names and modes alone.
+    KernelWithoutEvidence, Host, "kernel-without-evidence";
 
-    /// The stable word by which a document accepts it.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::KernelGlobalMode => "kernel-global-mode",
-            Self::KernelWithoutEvidence => "kernel-without-evidence",
-        }
+    /// Writing everywhere.
+    WriteRoot, Entry, "write-root";
+    /// Writing the host's configuration as a whole: its users, its services, what runs as root.
+    WriteEtc, Entry, "write-etc";
+    /// Writing /usr as a whole: every program and library.
+    WriteUsr, Entry, "write-usr";
+    /// Writing a directory of programs that others run.
+    WriteBin, Entry, "write-bin";
+    /// Writing a directory of libraries that others load.
+    WriteLib, Entry, "write-lib";
+    /// Writing kernels and boot loaders.
+    WriteBoot, Entry, "write-boot";
+    /// Writing everybody's home, or root's.
+    WriteHome, Entry, "write-home";
+    /// Writing the data, logs or caches of all services.
+    WriteVar, Entry, "write-var";
+    /// Writing the temporary files of all services.
+    WriteTmp, Entry, "write-tmp";
+    /// Writing the sockets and process files of all services.
+    WriteRun, Entry, "write-run";
+    /// Writing all devices, disks among them.
+    WriteDev, Entry, "write-dev";
+    /// Writing all kernel settings and other processes.
+    WriteProc, Entry, "write-proc";
+    /// Writing all settings of devices and drivers.
+    WriteSys, Entry, "write-sys";
+    /// Reading everything, secrets included.
+    ReadRoot, Entry, "read-root";
+    /// Executing whatever a directory of programs holds.
+    ExecuteDirectory, Entry, "execute-directory";
+    /// Executing a program outside of any profile.
+    ExecuteUnconfined, Entry, "execute-unconfined";
+    /// Network access that names no address family.
+    NetworkAnyFamily, Entry, "network-any-family";
+    /// All capabilities at once.
+    CapabilityAny, Entry, "capability-any";
+    /// The capability to change auditing, and so to hide.
+    CapabilityAuditControl, Entry, "capability-audit-control";
+    /// The capability to load programs into the kernel.
+    CapabilityBpf, Entry, "capability-bpf";
+    /// The capability to ignore permissions of files when writing.
+    CapabilityDacOverride, Entry, "capability-dac-override";
+    /// The capability to ignore permissions of files when reading.
+    CapabilityDacReadSearch, Entry, "capability-dac-read-search";
+    /// The capability to change AppArmor's policy.
+    CapabilityMacAdmin, Entry, "capability-mac-admin";
+    /// The capability to override AppArmor.
+    CapabilityMacOverride, Entry, "capability-mac-override";
+    /// The capability to give programs capabilities.
+    CapabilitySetfcap, Entry, "capability-setfcap";
+    /// The capability for mounts, namespaces and a hundred other things.
+    CapabilitySysAdmin, Entry, "capability-sys-admin";
+    /// The capability to boot another kernel.
+    CapabilitySysBoot, Entry, "capability-sys-boot";
+    /// The capability to load kernel modules.
+    CapabilitySysModule, Entry, "capability-sys-module";
+    /// The capability to trace processes and write their memory.
+    CapabilitySysPtrace, Entry, "capability-sys-ptrace";
+    /// The capability for ports of the hardware and for the memory of the kernel.
+    CapabilitySysRawio, Entry, "capability-sys-rawio";
+}
+
+/// Where an objection can be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In the document: it is about the host.
+    Host,
+    /// In an entry or a class: it is about one service's policy.
+    Entry,
+}
+
+impl Scope {
+    /// The objections that can be accepted here.
+    pub fn objections(self) -> impl Iterator<Item = Objection> {
+        Objection::ALL.iter().copied().filter(move |objection| objection.scope() == self)
     }
 }
 

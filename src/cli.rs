@@ -55,6 +55,9 @@ pub enum Command {
     /// `apply` would change all the same.
     Export(ExportArgs),
     /// Print the document's profiles as text, without touching the host.
+    ///
+    /// Services are rendered with AppArmor's own variables and those of the document; `apply` adds what only the host
+    /// knows: where a program is a link or a script, and variables that the host declares.
     Render(RenderArgs),
     /// Print a JSON Schema.
     Schema(SchemaArgs),

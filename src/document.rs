@@ -19,10 +19,12 @@ use serde::Serialize;
 use crate::acceptance::Acceptance;
 use crate::problem::Problem;
 use crate::profile::{Digest, FileName, Mode, ModeScope, Owner, PolicyPath};
+use crate::service::Service;
 use crate::tree::Text;
 
 mod content;
 mod fields;
+mod service;
 mod tree;
 mod walk;
 pub mod wire;
@@ -44,6 +46,8 @@ pub const MAX_TEXT: usize = 4 << 20;
 pub const MAX_ENTRIES: usize = 100_000;
 /// How many entries an `accept` may have.
 pub const MAX_ACCEPTANCES: usize = 100;
+/// How many values a service's or class's term may have.
+pub const MAX_VALUES_OF_TERM: usize = 1000;
 
 /// Reads a document.
 ///
@@ -122,6 +126,8 @@ pub enum Content {
         /// What the file must hold.
         sha256: Option<Digest>,
     },
+    /// A profile is rendered from what a service needs.
+    Service(Arc<Service>),
 }
 
 impl Content {

@@ -209,6 +209,7 @@ impl Exporter<'_> {
             defaults: None,
             accept: None,
             files: Some(self.files.into_values().collect()),
+            classes: None,
             profiles: Some(self.profiles.into_values().collect()),
         };
         Export { document, remarks: self.remarks }
@@ -311,11 +312,12 @@ fn links(file: &FileName) -> [PolicyPath; 2] {
 
 fn profile_entry(file: FileName) -> Profile {
     Profile {
-        file,
+        file: Some(file),
         content: None,
         content_base64: None,
         source: None,
         sha256: None,
+        service: None,
         mode: None,
         mode_scope: None,
         state: None,
@@ -343,8 +345,14 @@ impl Export {
         let (files, profiles) = (self.document.files.iter().flatten(), self.document.profiles.iter().flatten());
         let files =
             files.map(|it| (it.path.as_str(), size(it.content.as_ref(), it.content_base64.as_ref()), it.state, None));
-        let profiles = profiles
-            .map(|it| (it.file.as_str(), size(it.content.as_ref(), it.content_base64.as_ref()), it.state, it.mode));
+        let profiles = profiles.map(|it| {
+            (
+                it.file.as_ref().map_or("", FileName::as_str),
+                size(it.content.as_ref(), it.content_base64.as_ref()),
+                it.state,
+                it.mode,
+            )
+        });
         let lines: Vec<_> = files.chain(profiles).collect();
         let width = lines.iter().map(|(name, ..)| visible(name).chars().count()).max().unwrap_or(0).min(60);
         for (name, size, state, mode) in &lines {

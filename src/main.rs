@@ -322,9 +322,8 @@ fn render(args: &RenderArgs) -> Exit {
             return report.exit(false);
         }
     };
-    match document::parse(&json) {
-        Ok(desired) => {
-            let rendered = render::render(&desired);
+    match document::parse(&json).and_then(|desired| render::render(&desired)) {
+        Ok(rendered) => {
             match args.format {
                 RenderFormat::Json => print_json(&rendered),
                 RenderFormat::Text => print(&rendered.to_text()),

@@ -18,9 +18,11 @@ use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
 use crate::plan::{Observed, Places, Standing, Target};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
 use crate::syntax::IncludeKind;
+use crate::template;
 use crate::tree::{Node, Text, Tree, candidates};
 
 mod kernel;
+mod programs;
 mod survey;
 
 pub use survey::survey;
@@ -100,6 +102,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     reader.assume(assumed);
     let sources = reader.sources(desired)?;
     let originals = reader.originals(desired, &ledger)?;
+    let programs = reader.programs(desired)?;
     reader.references(desired, &sources, &originals)?;
     let (kernel, sighting) = match host.kernel.as_deref() {
         Some(kernel) => {
@@ -117,6 +120,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         blocked: reader.blocked,
         originals,
         sources,
+        programs,
         ledger,
         toolchain,
         parser_conf: conf.conf,
@@ -451,6 +455,7 @@ impl Reader<'_> {
             Content::Inline(text) if self.stands_at(&place, text) => None,
             Content::Inline(text) => Some(Arc::clone(text)),
             Content::Source { path, .. } => sources.get(path).and_then(|source| source.as_ref().ok()).cloned(),
+            Content::Service(service) => Some(Arc::new(Text::new(template::references(service).into_bytes()))),
         }));
         pending.extend(originals.values().cloned());
         let scan = |text: &Arc<Text>| {

@@ -14,10 +14,13 @@ use crate::ledger::{Attributes, Held, Ledger, Stands, Toolchain};
 use crate::problem::Problem;
 use crate::profile::{FileName, Mode, PolicyPath, ProfileName};
 use crate::report::{Diff, Diffs, Draft, KernelReport};
+use crate::service::Program;
 use crate::sighting::Sighting;
+use crate::template::Found;
 use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
 
 mod conflict;
+mod facts;
 mod freshness;
 mod goal;
 mod objections;
@@ -46,6 +49,8 @@ pub struct Observed {
     pub originals: BTreeMap<PolicyPath, Arc<Text>>,
     /// The `source` files that the document names, or why one cannot be had.
     pub sources: BTreeMap<PathBuf, Result<Arc<Text>, String>>,
+    /// What stands at the paths of the programs that services name.
+    pub programs: BTreeMap<Program, Found>,
     /// What earlier runs did.
     pub ledger: Ledger,
     /// What turns text into compiled policy.

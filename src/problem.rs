@@ -69,6 +69,8 @@ pub enum ProblemCode {
     EqualAttachment,
     /// The mode cannot be reached by changing flags in this file.
     ModeNotReachable,
+    /// What is asked for makes a profile meaningless; it can be accepted by a code that the problem names.
+    TooBroad,
     /// Pruning everything needs `allow_empty`.
     AllowEmptyNeeded,
 }

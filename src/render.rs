@@ -1,10 +1,19 @@
 //! The document's texts as they would be installed, without a host.
+//!
+//! A service's profile is rendered with AppArmor's own variables and the document's. What only a host knows is added
+//! by `apply`: a program that is a link or a script, variables that others declare, abi files that are missing.
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Content, Desired, ProfileWant, WantedMode};
-use crate::syntax;
+use crate::problem::Problem;
+use crate::profile::ModeScope;
+use crate::syntax::{self, Variables};
+use crate::template::{self, Facts, Knowledge};
+use crate::tree::Text;
 
 /// What `render` prints as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +22,8 @@ pub struct Rendered {
     pub texts: Vec<RenderedText>,
     /// Entries whose text is not in the document, and why.
     pub omitted: Vec<String>,
+    /// What whoever reads the texts should know.
+    pub warnings: Vec<String>,
 }
 
 /// One text.
@@ -25,42 +36,102 @@ pub struct RenderedText {
 }
 
 /// Renders every text of `desired`.
-#[must_use]
-pub fn render(desired: &Desired) -> Rendered {
-    let mut rendered = Rendered { texts: Vec::new(), omitted: Vec::new() };
+///
+/// # Errors
+/// What is wrong with services on every host.
+pub fn render(desired: &Desired) -> Result<Rendered, Vec<Problem>> {
+    let variables = variables(desired);
+    let mut renderer = Renderer {
+        facts: Facts { variables: &variables, knowledge: Knowledge::Defaults, abis: None, programs: &BTreeMap::new() },
+        rendered: Rendered { texts: Vec::new(), omitted: Vec::new(), warnings: Vec::new() },
+        problems: Vec::new(),
+    };
     for file in &desired.files {
         match &file.content {
-            Some(content) => rendered.add(file.path.as_str(), content, WantedMode::AsWritten, Default::default()),
-            None => rendered.omitted.push(format!("{}: absent", file.path)),
+            Some(content) => {
+                renderer.add(file.path.as_str(), content, WantedMode::AsWritten, ModeScope::default());
+            }
+            None => renderer.omit(format!("{}: absent", file.path)),
         }
     }
     for profile in &desired.profiles {
         let file = profile.file.as_str();
         match &profile.want {
-            ProfileWant::Text { content, mode, scope } => rendered.add(file, content, *mode, *scope),
-            ProfileWant::ModeOnly { .. } => rendered.omitted.push(format!("{file}: the installed profile's mode only")),
-            ProfileWant::Absent => rendered.omitted.push(format!("{file}: absent")),
+            ProfileWant::Text { content, mode, scope } => renderer.add(file, content, *mode, *scope),
+            ProfileWant::ModeOnly { .. } => renderer.omit(format!("{file}: the installed profile's mode only")),
+            ProfileWant::Absent => renderer.omit(format!("{file}: absent")),
         }
     }
-    rendered
+    if renderer.problems.is_empty() { Ok(renderer.rendered) } else { Err(renderer.problems) }
 }
 
-impl Rendered {
-    fn add(&mut self, path: &str, content: &Content, mode: WantedMode, scope: crate::profile::ModeScope) {
-        let text = match content {
+/// The variables that AppArmor declares since 3.0 (tunables/global), with those of the document's own tunables.
+fn variables(desired: &Desired) -> Variables {
+    const DEFAULTS: &str = "\
+@{HOME}=@{HOMEDIRS}/*/ /root/
+@{HOMEDIRS}=/home/
+@{PROC}=/proc/
+@{sys}=/sys/
+@{securityfs}=@{sys}/kernel/security/
+@{run}=/run/ /var/run/
+@{etc_ro}=/etc/ /usr/etc/
+@{etc_rw}=/etc/
+@{multiarch}=*-linux-gnu*
+@{user_share_dirs}=@{HOME}/.local/share/
+@{pid}=[1-9]*
+@{tid}=@{pid}
+@{pids}=@{pid}
+@{uid}=[0-9]*
+@{uids}=@{uid}
+";
+    let mut variables = Variables::default();
+    variables.add(&syntax::scan(DEFAULTS.as_bytes()));
+    let tunables = desired.files.iter().filter(|file| file.path.as_str().starts_with("tunables/"));
+    for content in tunables.filter_map(|file| file.content.as_ref()) {
+        if let Content::Inline(text) = content {
+            variables.add(text.scan());
+        }
+    }
+    variables
+}
+
+struct Renderer<'a> {
+    facts: Facts<'a>,
+    rendered: Rendered,
+    problems: Vec<Problem>,
+}
+
+impl Renderer<'_> {
+    fn omit(&mut self, what: String) {
+        self.rendered.omitted.push(what);
+    }
+
+    fn add(&mut self, path: &str, content: &Content, mode: WantedMode, scope: ModeScope) {
+        let made;
+        let text: &Text = match content {
             Content::Inline(text) => text,
             Content::Source { path: source, .. } => {
-                self.omitted.push(format!("{path}: its text is in {} on the host", source.display()));
-                return;
+                return self.omit(format!("{path}: its text is in {} on the host", source.display()));
             }
+            Content::Service(service) => match template::render(service, mode, self.facts) {
+                Ok(rendered) => {
+                    self.rendered.warnings.extend(rendered.warnings);
+                    made = Text::new(rendered.text.into_bytes());
+                    &made
+                }
+                Err(problems) => return self.problems.extend(problems),
+            },
         };
         let bytes = match mode {
             WantedMode::Flags(mode) => syntax::set_mode(&text.bytes, text.scan(), mode, scope).text,
             WantedMode::Disabled | WantedMode::AsWritten => text.bytes.as_slice().into(),
         };
-        self.texts.push(RenderedText { path: path.to_owned(), content: String::from_utf8_lossy(&bytes).into_owned() });
+        let content = String::from_utf8_lossy(&bytes).into_owned();
+        self.rendered.texts.push(RenderedText { path: path.to_owned(), content });
     }
+}
 
+impl Rendered {
     /// The texts for people, each after a comment with its path.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -72,8 +143,8 @@ impl Rendered {
             }
             out.push('\n');
         }
-        for omitted in &self.omitted {
-            out.push_str(&format!("# {omitted}\n"));
+        for remark in self.omitted.iter().chain(&self.warnings) {
+            out.push_str(&format!("# {remark}\n"));
         }
         out
     }

@@ -11,6 +11,7 @@
 mod attachment;
 mod header;
 mod include;
+mod rule;
 mod token;
 mod value;
 mod variable;
@@ -25,6 +26,7 @@ use crate::profile::ProfileName;
 pub use attachment::expand;
 pub use header::{Header, HeaderKind, Rewritten, set_mode};
 pub use include::{IncludeKind, IncludeRef, IncludeTarget};
+pub use rule::{Rule, Subject, is_one_rule};
 pub use variable::{Assignment, Unexpandable, VariableRule, Variables};
 
 use header::Candidate;

@@ -7,8 +7,16 @@ use crate::problem::{Problem, ProblemCode};
 
 /// The rules that no schema can state: the code of their problems, the field where it tells, a part of what is said,
 /// and why. A document that breaks only these may be one that the schema accepts.
-const BEYOND_SCHEMA: [(ProblemCode, &str, &str, &str); 7] = [
+const BEYOND_SCHEMA: [(ProblemCode, &str, &str, &str); 15] = [
     (ProblemCode::Conflict, "/code", "already", "a schema compares no two entries"),
+    (ProblemCode::Conflict, "/extends", "extends itself", "a schema follows no names"),
+    (ProblemCode::BadValue, "/class", "a known class", "a schema follows no names"),
+    (ProblemCode::BadValue, "/extends", "a known class", "a schema follows no names"),
+    (ProblemCode::BadValue, "", "AppArmor reads", "a pattern counts no braces"),
+    (ProblemCode::BadValue, "", "one rule with its comma", "a pattern knows no rules"),
+    (ProblemCode::BadValue, "/executable", "a `name` beside it", "a schema does not look at the end of a path"),
+    (ProblemCode::BadValue, "/executable", "a `file` in the entry", "a schema derives no names"),
+    (ProblemCode::BadValue, "/path", "a child's name", "a schema does not look at the end of a path"),
     (ProblemCode::DuplicateKey, "", "", "validators see a JSON map, which has every key once"),
     (ProblemCode::DuplicateFile, "", "", "a schema compares neither entries nor the beginnings of paths"),
     (ProblemCode::TooLarge, "", "", "a schema counts characters, not bytes"),
@@ -56,7 +64,7 @@ impl Judges {
     }
 }
 
-/// Every field once at least.
+/// Every field once at least, but for those of services and classes.
 fn good() -> Value {
     json!({
         "version": 1,
@@ -82,12 +90,53 @@ fn good() -> Value {
     })
 }
 
+/// Every field of services and classes once at least.
+fn good_services() -> Value {
+    json!({
+        "version": 1,
+        "owner": "o",
+        "classes": {
+            "web": {
+                "extends": "proxy", "abi": "4.0", "config": ["/etc/web"], "deny": ["/srv/secret"],
+                "accept": [{ "code": "write-var", "reason": "a laboratory" }],
+                "execute": [{ "path": "/usr/bin/x", "transition": "inherit" }]
+            },
+            "web-2": { "extends": "web" }
+        },
+        "profiles": [
+            { "service": { "class": "web-2", "executable": "/usr/sbin/x" } },
+            { "file": "y", "mode": "enforce", "service": good_service() }
+        ]
+    })
+}
+
+/// Every term of a service.
+fn good_service() -> Value {
+    json!({
+                "class": "worker", "executable": "/usr/sbin/y", "name": "why", "abi": "3.0",
+                "accept": [{ "code": "capability-sys-admin", "reason": "a laboratory" }],
+                "config": ["/etc/y", "@{HOME}/y"], "data": ["/srv/{y,z}/*"], "logs": ["/var/log/y"],
+                "runtime": ["/run/y.pid", "@{run}/y/"], "temp": ["yyy-*"],
+                "listen": [{ "family": "inet", "type": "stream" }, {}], "connect": [{ "family": "unix" }],
+                "execute": [
+                    { "path": "/usr/bin/a", "transition": "inherit" },
+                    { "path": "/usr/bin/b", "transition": "profile", "profile": "/usr/bin/b" },
+                    { "path": "/usr/bin/c", "transition": "child", "profile": "sea", "needs": { "config": ["/etc/c"] } },
+                    { "path": "/usr/bin/d", "transition": "child" }
+                ],
+                "capabilities": ["setuid", "sys_admin"],
+                "signals": [{ "direction": "send", "signals": ["hup"], "peer": "b" }, { "direction": "receive", "peer": "b" }],
+                "deny": ["/srv/y/secret"], "rules": ["ptrace (read) peer=b,"]
+    })
+}
+
 /// Values of every JSON type, and strings that are right in one field and wrong in another or nowhere.
 fn substitutes() -> Vec<Value> {
     let words = "present absent refuse unload skip all enforce_and_complain kernel-global-mode enforce complain kill unconfined prompt \
         default_allow disabled as_written Enforce /abs /abs/ /abs/.. /a/../b /.. /a..b // relative ../up .hidden a/.b a/b a//b \
         a/b/ README a/README README/b READMES x~ a~/b x.orig x.orig.d a/x.rpmnew/b x.bak disable/x disabled/x \
-        force-complain/x cache/x cached.d/x local/cache QQ== QR== QQ=A QQA= QQB= QUI 77u/QUJD QUJD QUJD==== QU-_ = ==== owner@host:1/x";
+        force-complain/x cache/x cached.d/x local/cache proxy web-2 Web web--2 nosuch write-var child inherit profile inet unix stream raw setuid hup send \
+        /a{b /a[b] /a{b} @{HOME}/x @{HOME @{1}/x /run /run/ /run/x /tmp ab* abc* abc/d 3.0 9.9 /usr/bin/unconfined unconfined /a, QQ== QR== QQ=A QQA= QQB= QUI 77u/QUJD QUJD QUJD==== QU-_ = ==== owner@host:1/x";
     let mut values = vec![
         json!(null),
         json!(true),
@@ -124,6 +173,18 @@ fn substitutes() -> Vec<Value> {
         json!("0".repeat(65)),
         json!("o".repeat(128)),
         json!("o".repeat(129)),
+        json!("/x r,"),
+        json!("/x r, /y r,"),
+        json!(" /x r,"),
+        json!("include <abstractions/x>"),
+        json!("a\"b"),
+        json!("/a\"b"),
+        json!("/a b/c"),
+        json!("/s".repeat(2049)),
+        json!({ "family": "inet" }),
+        json!({ "path": "/x", "transition": "child" }),
+        json!([{ "path": "/x", "transition": "profile" }]),
+        json!(["/x"]),
         json!("f".repeat(255)),
         json!("f".repeat(256)),
         json!("/s".repeat(2047)),
@@ -150,11 +211,18 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
 #[test]
 fn on_every_mutation_of_every_field() {
     let mut judges = Judges::new();
-    let good = good();
-    judges.agree_on(&good);
-    assert_eq!(judges.accepted, 1, "the good document is good");
+    for good in [good(), good_services()] {
+        let before = judges.accepted;
+        judges.agree_on(&good);
+        assert_eq!(judges.accepted, before + 1, "the good document is good");
+        mutate(&good, &mut judges);
+    }
+    assert!(judges.accepted > 500 && judges.refused > 3000, "{} and {}", judges.accepted, judges.refused);
+}
+
+fn mutate(good: &Value, judges: &mut Judges) {
     let mut places = Vec::new();
-    pointers(&good, "", &mut places);
+    pointers(good, "", &mut places);
     for place in &places {
         for substitute in substitutes() {
             let mut document = good.clone();
@@ -176,7 +244,6 @@ fn on_every_mutation_of_every_field() {
         fields.insert("unknown".to_owned(), json!(1));
         judges.agree_on(&document);
     }
-    assert!(judges.accepted > 500 && judges.refused > 3000, "{} and {}", judges.accepted, judges.refused);
 }
 
 #[test]
@@ -189,6 +256,7 @@ fn on_every_set_of_fields() {
     let profile = json!({
         "file": "x", "content": "x", "content_base64": "QQ==", "source": "/x", "sha256": "0".repeat(64),
         "mode": "kill", "mode_scope": "all", "on_confined": "unload", "if_missing": "skip",
+        "service": { "class": "worker", "executable": "/usr/bin/x" },
         "state": ["present", "absent"]
     });
     for entry in sets_of_fields(&file) {
@@ -196,6 +264,14 @@ fn on_every_set_of_fields() {
     }
     for entry in sets_of_fields(&profile) {
         judges.agree_on(&json!({ "version": 1, "owner": "o", "profiles": [entry] }));
+    }
+    let execute = json!({
+        "path": "/usr/bin/x", "transition": ["inherit", "profile", "child"], "profile": ["y", "/y", "unconfined"],
+        "needs": {}
+    });
+    for execute in sets_of_fields(&execute) {
+        let service = json!({ "class": "worker", "executable": "/x", "execute": [execute] });
+        judges.agree_on(&json!({ "version": 1, "owner": "o", "profiles": [{ "service": service }] }));
     }
     let root = json!({
         "version": 1, "owner": "o", "prune": [true, false], "allow_empty": [true, false],

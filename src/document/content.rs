@@ -16,15 +16,15 @@ use crate::profile::Digest;
 /// The fields that bring bytes; an entry has at most one of them.
 pub(super) const CONTENT: [&str; 3] = ["content", "content_base64", "source"];
 
-/// Takes the fields that bring bytes; `None` means that the entry has none of them.
-pub(super) fn read(entry: &mut Fields<'_, '_>) -> Option<Result<Content, Refused>> {
+/// Takes the fields that bring bytes; `None` means that the entry has none of them. It has at most one of `texts`.
+pub(super) fn read(entry: &mut Fields<'_, '_>, texts: &[&str]) -> Option<Result<Content, Refused>> {
     let plain = entry.optional("content", plain).transpose();
     let encoded = entry.optional("content_base64", encoded).transpose();
     let source = entry.optional("source", |node| node.checked("a file's path on the host", source_path)).transpose();
     let sha256 = entry.optional("sha256", |node| {
         node.checked("a SHA-256 digest", |text| Digest::from_hex(text).ok_or("64 hexadecimal digits"))
     });
-    entry.at_most_one(&CONTENT);
+    entry.at_most_one(texts);
     if source.is_none() {
         entry.exclude(&["sha256"], "an entry without `source`", "`sha256` beside `source`");
     }

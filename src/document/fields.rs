@@ -19,6 +19,9 @@ const MAX_PROBLEMS: usize = 10_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(());
 
+/// What was read under a name, or refused.
+pub(super) type Named<T> = (String, Result<T, Refused>);
+
 /// The problems found so far, each with its place.
 #[derive(Default)]
 pub(super) struct Problems {
@@ -121,6 +124,23 @@ impl<'n, 'a> Node<'n, 'a> {
         self.site.place.pointer()
     }
 
+    pub(super) fn value(&self) -> &Value<'a> {
+        &self.value
+    }
+
+    /// The key that this value has in its object, if it passes `check`; `what` names it in the refusal.
+    pub(super) fn key_checked<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        what: &str,
+        check: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Refused> {
+        check(key).map_err(|rule| {
+            let message = format!("the key {} is not {what}", shown(key));
+            self.site.refuse(ProblemCode::BadValue, message, &rule.to_string())
+        })
+    }
+
     pub(super) fn boolean(mut self) -> Result<bool, Refused> {
         match self.value {
             Value::Bool(value) => Ok(value),
@@ -191,6 +211,35 @@ impl<'n, 'a> Node<'n, 'a> {
         results
     }
 
+    /// Reads every value of an object of at most `most` whose keys are names, each with its name.
+    pub(super) fn entries<T>(
+        mut self,
+        most: usize,
+        mut read: impl FnMut(&str, Node<'_, 'a>) -> Result<T, Refused>,
+    ) -> Result<Vec<Named<T>>, Refused> {
+        let entries = match self.value {
+            Value::Object(entries) => entries,
+            other => return Err(self.site.wrong_type(&other, "an object")),
+        };
+        if entries.len() > most {
+            let message = format!("this object has {} keys", entries.len());
+            return Err(self.site.refuse(ProblemCode::TooLarge, message, &format!("at most {most}")));
+        }
+        let mut known = HashSet::new();
+        let mut results = Vec::with_capacity(entries.len());
+        for (index, (key, value)) in entries.into_iter().enumerate() {
+            let place = Place { parent: Some(&self.site.place), key: Some(&key), index };
+            let mut site = Site { place, problems: self.site.problems };
+            let result = if known.insert(key.to_string()) {
+                read(&key, Node { value, site })
+            } else {
+                Err(site.refuse(ProblemCode::DuplicateKey, twice(&key), EVERY_KEY_ONCE))
+            };
+            results.push((key.into_owned(), result));
+        }
+        Ok(results)
+    }
+
     /// Reads an object through `read`; what `read` does not ask for is then refused as unknown.
     pub(super) fn object<T>(
         mut self,
@@ -258,6 +307,11 @@ impl<'a> Fields<'_, 'a> {
         self.site.problems.record(&self.site.place, ProblemCode::Missing, message, allowed)
     }
 
+    /// Refuses an object because what it says needs the field `name`.
+    pub(super) fn lacks(&mut self, name: &str, allowed: &str) -> Refused {
+        self.missing(format!("`{name}` is missing"), Some(allowed.to_owned()))
+    }
+
     /// Takes a field whose value is one of the words of `T`.
     pub(super) fn word<T: Word>(&mut self, name: &'static str) -> Result<Option<T>, Refused> {
         self.optional(name, |node| node.word())
@@ -299,14 +353,19 @@ impl<'a> Fields<'_, 'a> {
         for (index, (key, _)) in self.entries.iter().enumerate().filter(|(_, (_, value))| value.is_some()) {
             let place = Place { parent: Some(&self.site.place), key: Some(key), index };
             let (code, message, allowed) = if self.asked.contains(&key.as_ref()) || !unknown.insert(key.as_ref()) {
-                let message = format!("the key {} stands in this object more than once", shown(key));
-                (ProblemCode::DuplicateKey, message, "every key once".to_owned())
+                (ProblemCode::DuplicateKey, twice(key), EVERY_KEY_ONCE.to_owned())
             } else {
                 (ProblemCode::UnknownField, unknown_field(key, &self.asked), listed(&self.asked))
             };
             self.site.problems.record(&place, code, message, Some(allowed));
         }
     }
+}
+
+const EVERY_KEY_ONCE: &str = "every key once";
+
+fn twice(key: &str) -> String {
+    format!("the key {} stands in this object more than once", shown(key))
 }
 
 fn unknown_field(key: &str, known: &[&str]) -> String {
@@ -332,7 +391,7 @@ pub(super) fn shown(word: &str) -> String {
 }
 
 /// `one of a, b, c`.
-fn listed(words: &[&str]) -> String {
+pub(super) fn listed(words: &[&str]) -> String {
     let mut list = String::from("one of ");
     for (at, word) in words.iter().enumerate() {
         // Writing to a string cannot fail.

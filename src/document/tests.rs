@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::fields::Word as _;
 use super::*;
 use crate::acceptance::Objection;
 use crate::problem::ProblemCode::{self, *};
@@ -163,8 +162,8 @@ fn unknown_fields_are_told_with_what_was_meant() {
 }
 
 #[test]
-fn services_and_classes_are_left_to_newer_versions() {
-    let problems = parse(br#"{"version":1,"owner":"o","classes":{},"profiles":[{"service":{}}]}"#).unwrap_err();
+fn unknown_fields_are_left_to_newer_versions() {
+    let problems = parse(br#"{"version":1,"owner":"o","lint":{},"profiles":[{"file":"a","hats":{}}]}"#).unwrap_err();
     let unknown: Vec<_> = problems.iter().filter(|problem| problem.code == UnknownField).collect();
     assert_eq!(unknown.len(), 2);
     for problem in unknown {
@@ -441,9 +440,8 @@ fn what_is_accepted_has_a_known_code_once_and_a_reason() {
 
 #[test]
 fn an_objection_has_one_code_everywhere() {
-    for objection in Objection::ALL {
+    for (at, objection) in Objection::ALL.iter().enumerate() {
         assert_eq!(json!(objection), json!(objection.code()));
-        assert!(Objection::WORDS.contains(&(objection.code(), objection)), "{objection:?}");
+        assert!(Objection::ALL[..at].iter().all(|other| other.code() != objection.code()), "{objection:?}");
     }
-    assert_eq!(Objection::WORDS.len(), Objection::ALL.len());
 }

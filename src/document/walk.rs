@@ -3,17 +3,19 @@
 //! **Invariant:** the rules here are those that the schema of [`super::wire`] states, and the few that a schema
 //! cannot: duplicate keys and files, and sizes in bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::content::{self, CONTENT};
 use super::fields::{Fields, Node, Problems, Refused, Word};
+use super::service::{Classes, TEXTS, acceptances, plain_file};
 use super::tree::Value;
 use super::wire::State;
 use super::{
-    Desired, DesiredFile, DesiredProfile, IfMissing, MAX_ACCEPTANCES, MAX_ENTRIES, OnConfined, ProfileWant, Prune,
-    VERSION, WantedMode,
+    Content, Desired, DesiredFile, DesiredProfile, IfMissing, MAX_ENTRIES, OnConfined, ProfileWant, Prune, VERSION,
+    WantedMode,
 };
-use crate::acceptance::{Acceptance, Objection, Reason};
+use crate::acceptance::Scope;
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{FileName, Mode, ModeScope, Owner, PolicyPath};
 
@@ -36,11 +38,14 @@ fn document(node: Node<'_, '_>) -> Result<Desired, Refused> {
         let defaults = fields.optional("defaults", defaults);
         // Where the defaults are refused, so is the document: entries are then read for their problems alone.
         let assumed = defaults.ok().flatten().unwrap_or_default();
-        let accept = fields.optional("accept", acceptances);
+        let accept = fields.optional("accept", |node| acceptances(node, Scope::Host));
         let mut places = Places::default();
         let files = fields.optional("files", |node| node.each(MAX_ENTRIES, |node| file(node, &mut places)));
-        let profiles =
-            fields.optional("profiles", |node| node.each(MAX_ENTRIES, |node| profile(node, assumed, &mut places)));
+        let classes = fields.optional("classes", Classes::read).map(Option::unwrap_or_default);
+        let none = Classes::default();
+        let known = classes.as_ref().unwrap_or(&none);
+        let profiles = fields
+            .optional("profiles", |node| node.each(MAX_ENTRIES, |node| profile(node, assumed, known, &mut places)));
 
         let empties = matches!(prune, Ok(Some(true))) && is_empty(&files) && is_empty(&profiles);
         if empties && matches!(allow_empty, Ok(None | Some(false))) {
@@ -50,6 +55,8 @@ fn document(node: Node<'_, '_>) -> Result<Desired, Refused> {
         version?;
         allow_empty?;
         defaults?;
+        known.verdict()?;
+        classes.as_ref().map_err(|refused| *refused)?;
         Ok(Desired {
             owner: owner?,
             supersedes: supersedes?.unwrap_or_default(),
@@ -81,23 +88,6 @@ fn is_empty<T>(list: &Result<Option<Vec<T>>, Refused>) -> bool {
     matches!(list, Ok(list) if list.as_ref().is_none_or(Vec::is_empty))
 }
 
-fn acceptances(node: Node<'_, '_>) -> Result<Vec<Acceptance>, Refused> {
-    let mut accepted = HashSet::new();
-    node.each(MAX_ACCEPTANCES, |node| {
-        node.object(|entry| {
-            let objection = entry.required("code", |node| node.word()).and_then(|objection: Objection| {
-                if accepted.insert(objection) {
-                    return Ok(objection);
-                }
-                let message = format!("`{}` is accepted already", objection.code());
-                Err(entry.refuse("code", ProblemCode::Conflict, message, "every code once"))
-            });
-            let reason = entry.required("reason", |node| node.checked("a reason", |reason| Reason::new(reason)));
-            Ok(Acceptance { objection: objection?, reason: reason? })
-        })
-    })
-}
-
 /// What entries are taken to say where they say nothing.
 #[derive(Clone, Copy)]
 struct Defaults {
@@ -126,7 +116,7 @@ fn file(node: Node<'_, '_>, places: &mut Places) -> Result<DesiredFile, Refused>
         let path = entry
             .required("path", |node| node.checked("the path of an include", |path| PolicyPath::include(path)))
             .and_then(|path| places.claim(path.clone(), &pointer, "path", entry).map(|()| path));
-        let content = content::read(entry);
+        let content = content::read(entry, &CONTENT);
         let state = entry.word("state")?.unwrap_or(State::Present);
         let content = match (state, content) {
             (State::Absent, _) => {
@@ -140,13 +130,35 @@ fn file(node: Node<'_, '_>, places: &mut Places) -> Result<DesiredFile, Refused>
     })
 }
 
-fn profile(node: Node<'_, '_>, defaults: Defaults, places: &mut Places) -> Result<DesiredProfile, Refused> {
+fn profile(
+    node: Node<'_, '_>,
+    defaults: Defaults,
+    classes: &Classes,
+    places: &mut Places,
+) -> Result<DesiredProfile, Refused> {
     let pointer = node.pointer();
     node.object(|entry| {
-        let file = entry
-            .required("file", |node| node.checked("the name of a profile's file", |name| FileName::new(name)))
-            .and_then(|file| places.claim(PolicyPath::from(&file), &pointer, "file", entry).map(|()| file));
-        let content = content::read(entry);
+        let given = entry
+            .optional("file", |node| node.checked("the name of a profile's file", |name| FileName::new(name)))
+            .transpose();
+        let service = entry.optional("service", |node| classes.service(node, given.as_ref())).transpose();
+        let file = match (&given, &service) {
+            (Some(given), None) => given.clone(),
+            (Some(given), Some(_)) => given.clone().and_then(|file| match plain_file(&file) {
+                Ok(()) => Ok(file),
+                Err(rule) => {
+                    let message = format!("`{file}` cannot be the name of a rendered profile's file");
+                    Err(entry.refuse("file", ProblemCode::BadValue, message, &rule))
+                }
+            }),
+            (None, Some(service)) => service.as_ref().map(|service| service.file.clone()).map_err(|refused| *refused),
+            (None, None) => Err(entry.lacks("file", "the name of the profile's file, or a `service`, which gives one")),
+        };
+        let file = file.and_then(|file| places.claim(PolicyPath::from(&file), &pointer, "file", entry).map(|()| file));
+        let content = content::read(entry, &TEXTS).or_else(|| {
+            let service = service.as_ref()?;
+            Some(service.clone().map(|service| Content::Service(Arc::new(service))))
+        });
         let mode = entry.word("mode");
         let scope = entry.word("mode_scope");
         let on_confined = entry.word("on_confined");
@@ -154,7 +166,7 @@ fn profile(node: Node<'_, '_>, defaults: Defaults, places: &mut Places) -> Resul
         let state = entry.word("state")?.unwrap_or(State::Present);
         let want = match (state, content) {
             (State::Absent, _) => {
-                exclude_with_absent(&["mode", "mode_scope", "if_missing"], entry);
+                exclude_with_absent(&["service", "mode", "mode_scope", "if_missing"], entry);
                 ProfileWant::Absent
             }
             (State::Present, Some(content)) => {
@@ -166,7 +178,7 @@ fn profile(node: Node<'_, '_>, defaults: Defaults, places: &mut Places) -> Resul
                 }
             }
             (State::Present, None) => ProfileWant::ModeOnly {
-                mode: mode?.ok_or_else(|| entry.none_of(&[&CONTENT[..], &["mode"]].concat()))?,
+                mode: mode?.ok_or_else(|| entry.none_of(&[&TEXTS[..], &["mode"]].concat()))?,
                 scope: scope?.unwrap_or_default(),
                 if_missing: if_missing?.unwrap_or_default(),
             },
@@ -179,13 +191,6 @@ fn profile(node: Node<'_, '_>, defaults: Defaults, places: &mut Places) -> Resul
 fn exclude_with_absent(more: &[&str], entry: &mut Fields<'_, '_>) {
     let names = [&CONTENT[..], &["sha256"], more].concat();
     entry.exclude(&names, "`\"state\": \"absent\"`", "an absent file has neither text nor mode");
-}
-
-impl Word for Objection {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        (Self::KernelGlobalMode.code(), Self::KernelGlobalMode),
-        (Self::KernelWithoutEvidence.code(), Self::KernelWithoutEvidence),
-    ];
 }
 
 impl Word for State {

@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** within version 1 fields are only added, and only optional ones.
 
+use std::collections::BTreeMap;
+
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema, json_schema};
@@ -12,8 +14,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{IfMissing, MAX_ACCEPTANCES, MAX_ENTRIES, MAX_TEXT, OnConfined, VERSION};
-use crate::acceptance::{Objection, Reason};
+use crate::acceptance::{Objection, Reason, Scope};
 use crate::profile::{DIRECTORIES, Digest, FileName, ModeScope, Owner, PolicyPath};
+
+mod service;
+
+pub use service::{Class, Execute, Needs, Network, Service, ServiceAcceptance, SignalRule};
 
 /// The AppArmor policy that a host should have, as `aa-converge apply` reads it.
 ///
@@ -54,6 +60,11 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxItems" = MAX_ENTRIES))]
     pub files: Option<Vec<File>>,
+    /// Classes of one's own, by name: what services of one kind have in common. A name is a small letter, then up to 62
+    /// small letters, digits and `-`, and not that of a built-in class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = MAX_ENTRIES, "propertyNames" = service::class_names()))]
+    pub classes: Option<BTreeMap<String, Class>>,
     /// Files that hold profiles.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxItems" = MAX_ENTRIES))]
@@ -65,6 +76,7 @@ pub struct Document {
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
     /// What is accepted.
+    #[schemars(schema_with = "host_code_schema")]
     pub code: Objection,
     /// Why, in one line, for whoever reads the document or the report.
     #[schemars(schema_with = "reason_schema")]
@@ -121,19 +133,27 @@ pub struct File {
     pub state: Option<State>,
 }
 
-/// A file that holds profiles. It brings its text in one of `content`, `content_base64` and `source`; or it names only
-/// the `mode` of an installed file; or its state is `absent`.
+/// A file that holds profiles. It brings its text in one of `content`, `content_base64` and `source`, or has it rendered
+/// from a `service`; or it names only the `mode` of an installed file; or its state is `absent`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
-    "allOf" = [state_rule(&["mode", "mode_scope", "if_missing"], &["content", "content_base64", "source", "mode"])],
-    "dependentSchemas" = exclusions(&["if_missing"]),
+    "allOf" = [
+        state_rule(
+            &["service", "mode", "mode_scope", "if_missing"],
+            &["content", "content_base64", "source", "service", "mode"]
+        ),
+        file_rule()
+    ],
+    "dependentSchemas" = exclusions(&["service", "if_missing"]),
     "dependentRequired" = { "sha256": ["source"] }
 ))]
 pub struct Profile {
-    /// Its name in the policy directory (`/etc/apparmor.d`): one component, which apparmor_parser would not skip.
+    /// Its name in the policy directory (`/etc/apparmor.d`): one component, which apparmor_parser would not skip. With
+    /// a `service` it may be left out: it is then the executable's path without the leading slash, with `.` for `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "file_schema")]
-    pub file: FileName,
+    pub file: Option<FileName>,
     /// Its text; at most 4 MiB in UTF-8, without NUL bytes and byte order mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "content_schema")]
@@ -151,6 +171,9 @@ pub struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "sha256_schema")]
     pub sha256: Option<Digest>,
+    /// The service that its text is rendered for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
     /// The mode of its profiles, hats and children. An entry that brings text has the default's mode if it names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
@@ -268,6 +291,16 @@ fn path_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+fn host_code_schema(_: &mut SchemaGenerator) -> Schema {
+    code_schema(Scope::Host)
+}
+
+fn code_schema(scope: Scope) -> Schema {
+    let codes: Vec<_> =
+        scope.objections().map(|it| json!({ "const": it.code(), "description": it.meaning() })).collect();
+    json_schema!({ "type": "string", "oneOf": codes })
+}
+
 fn reason_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
@@ -331,13 +364,28 @@ fn state_rule(more: &[&str], sources: &[&str]) -> Value {
     })
 }
 
+/// A profile's file has a name, unless a service gives it one; the name is then a plain one.
+fn file_rule() -> Value {
+    json!({
+        "if": { "required": ["service"] },
+        "then": { "properties": { "file": { "pattern": "^[A-Za-z0-9._+@-]*$" } } },
+        "else": { "required": ["file"] }
+    })
+}
+
 /// The fields that bring text exclude each other, and all of them each of `others`.
 fn exclusions(others: &[&str]) -> Value {
-    json!({
+    let mut excluded = json!({
         "content": none_of(&[&["content_base64", "source"], others].concat()),
         "content_base64": none_of(&[&["content", "source"], others].concat()),
         "source": none_of(&[&["content", "content_base64"], others].concat())
-    })
+    });
+    if others.contains(&"service") {
+        let others = others.iter().copied().filter(|other| *other != "service");
+        let texts = ["content", "content_base64", "source"];
+        excluded["service"] = none_of(&texts.into_iter().chain(others).collect::<Vec<_>>());
+    }
+    excluded
 }
 
 /// Removing everything must be asked for.

@@ -379,6 +379,60 @@ impl Root {
         }
     }
 
+    /// The path that `path` leads to, all links followed inside the root; `None` if it leads nowhere or in a circle.
+    ///
+    /// # Errors
+    /// It cannot be examined.
+    pub fn resolve(&self, path: &Path) -> Result<Option<PathBuf>, Error> {
+        /// As many links as the kernel follows in one path (path_resolution(7), `MAXSYMLINKS`).
+        const MOST_LINKS: usize = 40;
+        let mut links = 0;
+        let mut resolved = PathBuf::from("/");
+        let mut rest: Vec<PathBuf> =
+            path.components().rev().map(|component| PathBuf::from(component.as_os_str())).collect();
+        while let Some(component) = rest.pop() {
+            if component == Path::new("..") {
+                resolved.pop();
+                continue;
+            }
+            let next = resolved.join(&component);
+            let found = match open_at(self.fd.as_fd(), &next, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+                Ok(found) => found,
+                Err(errno) if is_absence(errno) => return Ok(None),
+                Err(errno) => return Err(failed("examine", self.shown(&next))(errno)),
+            };
+            let stat = fstat(&found).map_err(failed("examine", self.shown(&next)))?;
+            if Kind::of(&stat) != Kind::Link {
+                resolved = next;
+                continue;
+            }
+            links += 1;
+            if links > MOST_LINKS {
+                return Ok(None);
+            }
+            // An empty path means the link that the descriptor itself stands for (readlinkat(2)).
+            let target = PathBuf::from(readlinkat(&found, "").map_err(failed("examine", self.shown(&next)))?);
+            rest.extend(target.components().rev().map(|component| PathBuf::from(component.as_os_str())));
+        }
+        Ok(Some(resolved))
+    }
+
+    /// The first bytes of the regular file at `path`, at most `length`; none of what is no regular file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn head(&self, path: &Path, length: usize) -> Result<Vec<u8>, Error> {
+        let opened =
+            open_at(self.fd.as_fd(), path, READING, Mode::empty()).map_err(failed("read", self.shown(path)))?;
+        let stat = fstat(&opened).map_err(failed("read", self.shown(path)))?;
+        let mut bytes = Vec::new();
+        if Kind::of(&stat) == Kind::File {
+            let mut file = std::fs::File::from(opened).take(length as u64);
+            file.read_to_end(&mut bytes).map_err(failed("read", self.shown(path)))?;
+        }
+        Ok(bytes)
+    }
+
     /// Which file or link stands at `path`; `None` if nothing does.
     pub(super) fn identity(&self, path: &Path) -> Result<Option<Identity>, Error> {
         match open_at(self.fd.as_fd(), path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {

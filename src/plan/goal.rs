@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::facts::HostFacts;
 use super::{Effect, EntryOf, Observed, Standing, Target};
 use crate::document::{
     Content, Desired, DesiredFile, DesiredProfile, IfMissing, OnConfined, ProfileWant, Prune, WantedMode,
@@ -12,6 +13,7 @@ use crate::problem::{Problem, ProblemCode};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, FileName, Mode, ModeScope, Owner, PolicyPath};
 use crate::report::{Change, Reason};
 use crate::syntax;
+use crate::template;
 use crate::tree::{Closures, Node, Overlay, Text, View};
 
 /// What brought a goal about.
@@ -127,11 +129,13 @@ pub(super) fn goals(
         owner: desired.owner,
         supersedes: desired.supersedes,
         uncovered: observed.ledger.held.iter().collect(),
+        facts: None,
         problems,
         warnings,
     };
     let mut goals = Vec::new();
     goals.extend(desired.files.into_iter().filter_map(|file| maker.include(file)));
+    maker.facts = Some(HostFacts::new(observed, &goals));
     goals.extend(desired.profiles.into_iter().filter_map(|profile| maker.profile(profile)));
 
     let uncovered = maker.uncovered.iter().map(|(path, held)| ((*path).clone(), (*held).clone()));
@@ -159,6 +163,8 @@ struct Maker<'a> {
     supersedes: Vec<Owner>,
     /// What the ledger holds and the document does not speak of.
     uncovered: HashMap<&'a PolicyPath, &'a Held>,
+    /// What services are rendered by; known once the includes are.
+    facts: Option<HostFacts<'a>>,
     problems: &'a mut Vec<Problem>,
     warnings: &'a mut Vec<String>,
 }
@@ -175,7 +181,7 @@ impl Maker<'_> {
         let mut goal = Goal::empty(entry, file.pointer, kind, file.path, OnConfined::Refuse);
         match file.content {
             Some(content) => {
-                let text = self.text(content, &goal.pointer)?;
+                let text = self.text(content, &goal.pointer, WantedMode::AsWritten)?;
                 let text = self.shared(text, &goal.main);
                 self.put_file(&mut goal, text, None);
             }
@@ -202,7 +208,7 @@ impl Maker<'_> {
         let entry = EntryOf::Profile(file.clone());
         match profile.want {
             ProfileWant::Text { content, mode, scope } => {
-                let text = self.text(content, &pointer)?;
+                let text = self.text(content, &pointer, mode)?;
                 let goal = Goal::empty(entry, pointer, GoalKind::Text, main, on_confined);
                 Some(self.with_text(goal, &file, text, mode, scope))
             }
@@ -460,9 +466,20 @@ impl Maker<'_> {
         }
     }
 
-    fn text(&mut self, content: Content, pointer: &str) -> Option<Arc<Text>> {
+    /// The bytes of an entry whose profiles are to be in `mode`.
+    fn text(&mut self, content: Content, pointer: &str, mode: WantedMode) -> Option<Arc<Text>> {
         match content {
             Content::Inline(text) => Some(text),
+            Content::Service(service) => match template::render(&service, mode, self.facts.as_ref()?.facts()) {
+                Ok(rendered) => {
+                    self.warnings.extend(rendered.warnings);
+                    Some(Arc::new(Text::new(rendered.text.into_bytes())))
+                }
+                Err(problems) => {
+                    self.problems.extend(problems);
+                    None
+                }
+            },
             Content::Source { path, sha256 } => {
                 let place = format!("{pointer}/source");
                 let text = match self.observed.sources.get(&path) {

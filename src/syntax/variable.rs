@@ -87,7 +87,7 @@ impl Variables {
 
     /// A text with its variables as AppArmor 5 writes them: as an alternation of their sorted values, without slashes
     /// that would stand twice.
-    pub(super) fn alternate_sorted(&self, text: &str) -> Result<String, Unexpandable> {
+    pub(crate) fn alternate_sorted(&self, text: &str) -> Result<String, Unexpandable> {
         self.alternate(text, |values, trim| {
             let sorted: BTreeSet<&str> = values.iter().map(|value| trim.of(value)).collect();
             alternation(&Vec::from_iter(sorted))

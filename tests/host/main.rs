@@ -13,5 +13,6 @@ mod forms;
 mod ownership;
 mod refusals;
 mod scratch;
+mod services;
 mod status;
 mod switches;

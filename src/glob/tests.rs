@@ -1,0 +1,158 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::syntax;
+
+fn variables() -> Variables {
+    let mut variables = Variables::default();
+    variables.add(&syntax::scan(b"@{HOME}=@{HOMEDIRS}/*/ /root/\n@{HOMEDIRS}=/home/\n"));
+    variables
+}
+
+fn glob(pattern: &str) -> Glob {
+    Glob::new(pattern, &variables()).unwrap()
+}
+
+fn path(path: &str) -> Glob {
+    glob(&path.replace(['*', '?', '[', ']', '{', '}', '\\'], "_"))
+}
+
+#[test]
+fn a_pattern_matches_what_apparmor_says() {
+    for (pattern, matched, other) in [
+        ("/x{,/**}", &["/x", "/x/", "/x/a", "/x/a/b"][..], &["/xa", "/"][..]),
+        ("/x/**", &["/x/a", "/x/a/"], &["/x", "/x/"]),
+        ("/x/*", &["/x/a"], &["/x/", "/x/a/", "/x/a/b"]),
+        ("/x/*/", &["/x/a/"], &["/x//", "/x/a"]),
+        ("/x/*.d/", &["/x/.d/", "/x/a.d/"], &["/x/a/.d/"]),
+        ("/x/a*", &["/x/a", "/x/ab"], &["/x/a/"]),
+        ("/x/{a,b{c,}}?", &["/x/az", "/x/bz", "/x/bcz"], &["/x/a", "/x/cz", "/x/a/"]),
+        ("/x/[a-c^]", &["/x/b", "/x/^"], &["/x/d", "/x/-"]),
+        ("/x/[^a-c]", &["/x/d"], &["/x/a"]),
+        ("/x\\*", &["/x_"], &[]),
+        ("@{HOME}/.ssh/", &["/home/a/.ssh/", "/root/.ssh/"], &["/home/.ssh/", "/home/a/b/.ssh/"]),
+        ("/a,b", &["/a,b"], &["/a", "/b"]),
+    ] {
+        for matched in matched {
+            let wanted = if pattern == "/x\\*" { glob("/x\\*") } else { path(matched) };
+            assert!(glob(pattern).meets(&wanted), "{pattern} {matched}");
+        }
+        for other in other {
+            assert!(!glob(pattern).meets(&path(other)), "{pattern} {other}");
+        }
+    }
+}
+
+#[test]
+fn patterns_meet_where_a_path_matches_both() {
+    for (one, two) in [
+        ("/home/app/**", "@{HOME}/{,**}"),
+        ("/**", "/etc/{,g}shadow{,-}"),
+        ("/{usr/,}bin/*", "/usr/{,local/}bin/{ba,}sh"),
+        ("/etc/*shadow", "/etc/{,g}shadow{,-}"),
+    ] {
+        assert!(glob(one).meets(&glob(two)) && glob(two).meets(&glob(one)), "{one} {two}");
+    }
+    for (one, two) in [
+        ("/home", "@{HOME}/{,**}"),
+        ("/etc/*.conf", "/etc/{,g}shadow{,-}"),
+        ("/usr/bin/bashful", "/{,usr/}bin/{bash,sh}"),
+        ("/srv/a/**", "/srv/b/**"),
+    ] {
+        assert!(!glob(one).meets(&glob(two)) && !glob(two).meets(&glob(one)), "{one} {two}");
+    }
+}
+
+#[test]
+fn a_pattern_covers_what_is_within_it() {
+    for (outer, inner) in [
+        ("/srv/**", "/srv/a/**"),
+        ("/srv{,/**}", "/srv/*/x"),
+        ("@{HOME}/{,**}", "/root/.ssh/id"),
+        ("/a/[a-z]", "/a/[b-d]"),
+        ("/a/{b,c}", "/a/[bc]"),
+        ("/a/*", "/a/?*"),
+    ] {
+        assert!(glob(outer).covers(&glob(inner)), "{outer} {inner}");
+        assert!(glob(outer).meets(&glob(inner)), "{outer} {inner}");
+    }
+    for (outer, inner) in [("/srv/a/**", "/srv/**"), ("/srv/**", "/srv{,/**}"), ("/a/[bc]", "/a/[b-d]"), ("/a", "/b")] {
+        assert!(!glob(outer).covers(&glob(inner)), "{outer} {inner}");
+    }
+}
+
+#[test]
+fn the_share_of_a_directory_is_that_of_arbitrary_names() {
+    for (pattern, directory) in [
+        ("/**", "/"),
+        ("/*", "/"),
+        ("/var{,/**}", "/var"),
+        ("/v*/**", "/var"),
+        ("/{etc,usr}/**", "/etc"),
+        ("/{etc,usr}/**", "/usr"),
+        ("/etc/[a-m]*", "/etc"),
+        ("/etc/?????", "/etc"),
+        ("/etc/*/**", "/etc"),
+        ("/**/", "/var"),
+        ("@{HOME}/**", "/home"),
+        ("@{HOME}/**", "/root"),
+        ("@{HOMEDIRS}/**", "/home"),
+        ("/??[a-z]/**", "/var"),
+    ] {
+        assert!(glob(pattern).share_of(directory) >= 0.25, "{pattern} {directory}");
+    }
+    for (pattern, directory) in [
+        ("/var/lib/app{,/**}", "/var"),
+        ("/v*/**", "/"),
+        ("/etc/*.conf", "/etc"),
+        ("/etc/s*", "/etc"),
+        ("/etc/*/nginx.conf", "/etc"),
+        ("/*/nginx/**", "/"),
+        ("/home/alice/**", "/home"),
+        ("@{HOME}/.cache/**", "/home"),
+        ("/var", "/var"),
+    ] {
+        assert!(glob(pattern).share_of(directory) < 0.25, "{pattern} {directory}");
+    }
+}
+
+/// Patterns of a few letters, so that random ones meet.
+fn pattern() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("a".to_owned()),
+        Just("b".to_owned()),
+        Just("/".to_owned()),
+        Just("*".to_owned()),
+        Just("**".to_owned()),
+        Just("?".to_owned()),
+        Just("[ab]".to_owned()),
+        Just("[^a]".to_owned()),
+        Just("{a,/b}".to_owned()),
+        Just("{,a*}".to_owned()),
+    ];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+proptest! {
+    #[test]
+    fn a_path_that_both_match_is_one_where_they_meet(one in pattern(), two in pattern(), path in "(/[ab]{1,2}){1,3}/?") {
+        let (one, two, path) = (glob(&one), glob(&two), super::tests::path(&path));
+        let (in_one, in_two) = (one.meets(&path), two.meets(&path));
+        prop_assert_eq!(in_one, one.covers(&path));
+        if in_one && in_two {
+            prop_assert!(one.meets(&two) && two.meets(&one));
+        }
+        if in_one && !in_two {
+            prop_assert!(!two.covers(&one));
+        }
+        prop_assert!(one.covers(&one) && one.meets(&one) == one.covers(&one));
+    }
+
+    #[test]
+    fn any_text_is_read(pattern in "[a-c/*?{},\\[\\]^\\\\-]{0,40}") {
+        let glob = glob(&pattern);
+        let share = glob.share_of("/a");
+        prop_assert!((0.0..=1.000_001).contains(&share));
+        let _ = glob.covers(&glob);
+    }
+}

@@ -1,0 +1,417 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::acceptance::Objection;
+use crate::document::{self, Content, Desired, ProfileWant};
+use crate::problem::ProblemCode;
+use crate::service::{AbiName, Class};
+use crate::syntax;
+
+fn variables() -> Variables {
+    let mut variables = Variables::default();
+    variables.add(&syntax::scan(
+        b"@{HOME}=@{HOMEDIRS}/*/ /root/\n@{HOMEDIRS}=/home/\n@{PROC}=/proc/\n@{sys}=/sys/\n@{run}=/run/ /var/run/\n",
+    ));
+    variables
+}
+
+fn desired(document: &Value) -> Desired {
+    document::parse(document.to_string().as_bytes()).unwrap()
+}
+
+/// The document's only service, with `fields` beside a class and an executable.
+fn service(fields: Value) -> Service {
+    with_classes(json!({}), fields)
+}
+
+fn with_classes(classes: Value, fields: Value) -> Service {
+    let mut service = json!({ "class": "worker", "executable": "/usr/bin/app" });
+    service.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let document = json!({ "version": 1, "owner": "o", "classes": classes, "profiles": [{ "service": service }] });
+    match desired(&document).profiles.remove(0).want {
+        ProfileWant::Text { content: Content::Service(service), .. } => (*service).clone(),
+        other => panic!("a service: {other:?}"),
+    }
+}
+
+const ENFORCE: WantedMode = WantedMode::Flags(Mode::Enforce);
+const COMPLAIN: WantedMode = WantedMode::Flags(Mode::Complain);
+
+fn on_host(service: &Service, mode: WantedMode, programs: &[(&str, Found)]) -> Result<Rendered, Vec<Problem>> {
+    let programs = programs.iter().map(|(path, found)| (Program::new(*path).unwrap(), found.clone())).collect();
+    let abis = BTreeSet::from(["3.0".to_owned(), "4.0".to_owned()]);
+    let facts = Facts { variables: &variables(), knowledge: Knowledge::Host, abis: Some(&abis), programs: &programs };
+    render(service, mode, facts)
+}
+
+#[track_caller]
+fn rendered(fields: Value) -> Rendered {
+    on_host(&service(fields), ENFORCE, &[]).unwrap()
+}
+
+#[track_caller]
+fn lines(fields: Value) -> Vec<String> {
+    rendered(fields).text.lines().map(|line| line.trim_start().to_owned()).collect()
+}
+
+#[track_caller]
+fn assert_has(fields: Value, wanted: &[&str]) {
+    let lines = lines(fields);
+    for line in wanted {
+        assert!(lines.iter().any(|it| it == line), "{line}\n{lines:#?}");
+    }
+}
+
+/// The problems as pairs of pointer and code.
+#[track_caller]
+fn refused(fields: Value) -> Vec<(String, ProblemCode)> {
+    let problems = on_host(&service(fields), ENFORCE, &[]).unwrap_err();
+    problems.into_iter().map(|problem| (problem.pointer, problem.code)).collect()
+}
+
+#[test]
+fn a_worker_reads_as_an_administrator_would_write_it() {
+    let worker = service(json!({
+        "executable": "/usr/local/bin/report-exporter",
+        "config": ["/etc/report-exporter/config.yaml"],
+        "data": ["/var/lib/report-exporter"],
+        "logs": ["/var/log/report-exporter"]
+    }));
+    let text = on_host(&worker, ENFORCE, &[]).unwrap().text;
+    let expected = include_str!("tests/report-exporter");
+    assert_eq!(text, expected);
+    let watched = on_host(&worker, COMPLAIN, &[]).unwrap().text;
+    assert!(!watched.contains("deny"), "{watched}");
+    assert!(expected.lines().filter(|line| !line.contains("den")).all(|line| watched.contains(line)));
+}
+
+#[test]
+fn terms_become_rules() {
+    assert_has(
+        json!({
+            "config": ["/etc/app", "/etc/app.d/*.conf", "/srv/a b/", "@{HOME}/.app"],
+            "data": ["/srv/{a,,b}/x"],
+            "logs": ["/var/log/app*"],
+            "runtime": ["/run/app.sock"],
+            "temp": ["app-*"],
+            "listen": [{ "family": "inet", "type": "stream" }, { "family": "unix" }],
+            "connect": [{ "family": "netlink" }],
+            "execute": [
+                { "path": "/usr/bin/gzip", "transition": "inherit" },
+                { "path": "/usr/bin/other", "transition": "profile", "profile": "other" },
+                { "path": "/usr/bin/dump", "transition": "child", "needs": { "config": ["/etc/dump"] } }
+            ],
+            "capabilities": ["setuid"],
+            "signals": [
+                { "direction": "send", "signals": ["term", "hup"], "peer": "nginx" },
+                { "direction": "receive", "peer": "nginx" }
+            ],
+            "deny": ["/etc/app/secret"],
+            "rules": ["ptrace (read) peer=nginx,", "include <abstractions/nameservice>"]
+        }),
+        &[
+            "/etc/app{,/**} r,",
+            "/etc/app.d/*.conf{,/**} r,",
+            "\"/srv/a b/{,**}\" r,",
+            "@{HOME}/.app{,/**} r,",
+            "\"/srv/{a,,b}/x{,/**}\" rwk,",
+            "/var/log/app* w,",
+            "/run/app.sock{,/**} rwk,",
+            "owner /{,var/}tmp/app-* rwk,",
+            "network inet stream,",
+            "network unix dgram,",
+            "network unix stream,",
+            "network netlink dgram,",
+            "/usr/bin/gzip mrix,",
+            "/usr/bin/other Px -> other,",
+            "/usr/bin/dump Cx -> dump,",
+            "profile dump {",
+            "/usr/bin/dump mr,",
+            "/etc/dump{,/**} r,",
+            "capability setuid,",
+            "signal (send) set=(hup, term) peer=nginx,",
+            "signal (receive) peer=nginx,",
+            "audit deny /etc/app/secret{,/**} mrwklx,",
+            "ptrace (read) peer=nginx,",
+            "include <abstractions/nameservice>",
+            "include if exists <local/usr.bin.app>",
+        ],
+    );
+}
+
+#[test]
+fn an_abi_of_4_tells_listening_from_connecting() {
+    let common = "create, getattr, getopt, receive, send, setattr, setopt, shutdown";
+    assert_has(
+        json!({ "abi": "4.0", "listen": [{ "family": "inet", "type": "stream" }], "connect": [{ "family": "inet6" }] }),
+        &[
+            "abi <abi/4.0>,",
+            &format!("network (accept, bind, listen, {common}) inet stream,"),
+            &format!("network (connect, {common}) inet6 stream,"),
+            &format!("network (connect, {common}) inet6 dgram,"),
+        ],
+    );
+}
+
+#[test]
+fn a_missing_abi_is_refused_with_those_that_are_there() {
+    let problems = on_host(&service(json!({ "abi": "9.9" })), ENFORCE, &[]).unwrap_err();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!((&*problem.pointer, problem.code), ("/profiles/0/service/abi", ProblemCode::NotInstalled));
+    assert!(problem.allowed.as_ref().unwrap().contains("`3.0`, `4.0`"));
+}
+
+#[test]
+fn a_class_of_ones_own_gives_its_services_all_it_has() {
+    let classes = json!({
+        "web": { "extends": "proxy", "abi": "4.0", "config": ["/etc/web"], "deny": ["/etc/web/secret"] },
+        "shop": { "extends": "web", "data": ["/var/lib/shop"] }
+    });
+    let shop = with_classes(classes, json!({ "class": "shop", "config": ["/etc/shop"] }));
+    let text = on_host(&shop, ENFORCE, &[]).unwrap().text;
+    for part in [
+        "of class shop (proxy)",
+        "abi <abi/4.0>",
+        "# class proxy: certificates",
+        "# class web, config: read\n  /etc/web{,/**} r,\n",
+        "# class shop, data: read, write, create, lock\n  /var/lib/shop{,/**} rwk,\n",
+        "# service, config: read\n  /etc/shop{,/**} r,\n",
+        "audit deny /etc/web/secret{,/**} mrwklx,",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn equal_services_give_equal_bytes_in_any_order() {
+    let one = rendered(json!({ "config": ["/etc/b", "/etc/a", "/etc/b"], "capabilities": ["setuid", "chown"] }));
+    let other = rendered(json!({ "capabilities": ["chown", "setuid"], "config": ["/etc/a", "/etc/b"] }));
+    assert_eq!(one.text, other.text);
+    assert!(one.text.lines().all(|line| line.trim_end() == line) && one.text.ends_with("}\n"));
+}
+
+#[test]
+fn a_link_is_rendered_as_what_it_leads_to_and_a_script_with_its_interpreter() {
+    let found = Found::Program {
+        path: Program::new("/opt/app-1/app").unwrap(),
+        interpreter: Some(Program::new("/usr/bin/dash").unwrap()),
+    };
+    let app = service(json!({ "execute": [{ "path": "/usr/bin/tool", "transition": "inherit" }] }));
+    let tool = Found::Program { path: Program::new("/opt/tool").unwrap(), interpreter: None };
+    let rendered = on_host(&app, ENFORCE, &[("/usr/bin/app", found), ("/usr/bin/tool", tool)]).unwrap();
+    for part in ["profile app /opt/app-1/app {", "  /opt/app-1/app mr,", "  /usr/bin/dash mr,", "  /opt/tool mrix,"] {
+        assert!(rendered.text.contains(part), "{part}\n{}", rendered.text);
+    }
+    assert!(rendered.text.contains(",dash,"), "the interpreter is read, not executed: {}", rendered.text);
+    assert!(rendered.warnings.iter().any(|it| it.contains("leads to /opt/app-1/app")), "{:?}", rendered.warnings);
+    let directory = Found::NotAProgram("a directory".to_owned());
+    let problems = on_host(&app, ENFORCE, &[("/usr/bin/app", directory)]).unwrap_err();
+    assert_eq!((&*problems[0].pointer, problems[0].code), ("/profiles/0/service/executable", ProblemCode::NotAFile));
+}
+
+#[test]
+fn what_is_asked_for_replaces_the_denials_that_overlap_it() {
+    let rendered = rendered(json!({
+        "config": ["/etc/ssl/private/site.key", "/root/.app"],
+        "data": ["/home/app/data"],
+        "execute": [{ "path": "/usr/bin/curl", "transition": "inherit" }, { "path": "/bin/bash", "transition": "inherit" }]
+    }));
+    let denied: Vec<&str> = rendered.text.lines().map(str::trim_start).filter(|it| it.starts_with("audit")).collect();
+    assert_eq!(
+        denied,
+        [
+            "audit deny @{HOME}/{,**} mlx,",
+            "audit deny /etc/security/opasswd mrwklx,",
+            "audit deny /etc/{,g}shadow{,-} mrwklx,",
+            "audit deny /etc/letsencrypt/keys/{,**} mrwklx,",
+            "audit deny /etc/letsencrypt/{archive,live}/*/privkey*.pem mrwklx,",
+            "audit deny /etc/pki/tls/private/{,**} mrwklx,",
+            "audit deny /etc/ssh/ssh_host_*_key mrwklx,",
+            "audit deny /etc/ssl/private/{,**} mwklx,",
+            "audit deny /{,usr/,usr/local/}bin/{ash,busybox,csh,dash,fish,ksh,ksh93,mksh,rbash,sh,tcsh,zsh} x,",
+            "audit deny /{,usr/,usr/local/}bin/{aria2c,ftp,lftp,nc,nc.openbsd,nc.traditional,ncat,netcat,scp,sftp,socat,telnet,tftp,wget,wget2} x,",
+        ]
+    );
+    for (value, what) in [
+        ("/etc/ssl/private/site.key", "private keys"),
+        ("/root/.app", "homes"),
+        ("/home/app/data", "homes"),
+        ("/usr/bin/curl", "download tools"),
+        ("/bin/bash", "shells"),
+    ] {
+        let told = |warning: &&String| warning.contains(value) && warning.contains(&format!("denial of {what} gives"));
+        assert_eq!(rendered.warnings.iter().filter(told).count(), 1, "{value}: {:#?}", rendered.warnings);
+    }
+    assert_eq!(rendered.warnings.len(), 5, "{:#?}", rendered.warnings);
+}
+
+#[test]
+fn a_deny_that_takes_away_what_is_asked_for_is_refused_and_names_both() {
+    for (deny, asked) in [
+        (json!({ "deny": ["/var/lib/app"] }), "/var/lib/app"),
+        (json!({ "deny": ["/var/lib"] }), "/var/lib/app"),
+        (json!({ "deny": ["/var/lib/*/x"] }), "/var/lib/app"),
+        (json!({ "deny": ["/usr/bin/app"] }), "/usr/bin/app"),
+        (json!({ "rules": ["deny /var/lib/app/** w,"] }), ""),
+        (json!({ "rules": ["audit deny /var/lib/** rw,"] }), "/var/lib/app"),
+    ] {
+        let mut fields = json!({ "data": ["/var/lib/app"] });
+        fields.as_object_mut().unwrap().extend(deny.as_object().unwrap().clone());
+        let outcome = on_host(&service(fields), ENFORCE, &[]);
+        if asked.is_empty() {
+            assert!(outcome.is_ok(), "an exception within what is asked for: {deny}");
+            continue;
+        }
+        let problems = outcome.unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].code, ProblemCode::Conflict);
+        assert!(problems[0].message.contains(asked) && problems[0].pointer.contains('/'), "{problems:?}");
+    }
+    assert_has(
+        json!({ "data": ["/var/lib/app"], "deny": ["/var/lib/app/secret"] }),
+        &["audit deny /var/lib/app/secret{,/**} mrwklx,"],
+    );
+}
+
+#[test]
+fn terms_that_mean_everything_are_refused_by_their_codes() {
+    for (fields, codes) in [
+        (json!({ "data": ["/"] }), &["write-root"][..]),
+        (json!({ "data": ["/**"] }), &["write-root"]),
+        (json!({ "data": ["/*"] }), &["write-root"]),
+        (json!({ "data": ["/etc"] }), &["write-etc"]),
+        (json!({ "logs": ["/var/**"] }), &["write-var"]),
+        (json!({ "data": ["/{etc,usr}/**"] }), &["write-etc", "write-usr"]),
+        (json!({ "data": ["/v*/**"] }), &["write-var"]),
+        (json!({ "data": ["@{HOME}"] }), &["write-home"]),
+        (json!({ "data": ["@{HOMEDIRS}"] }), &["write-home"]),
+        (json!({ "data": ["/root"] }), &["write-home"]),
+        (json!({ "data": ["/bin/"] }), &["write-bin"]),
+        (json!({ "data": ["/usr/lib/*"] }), &["write-lib"]),
+        (json!({ "data": ["/boot/[a-z]*"] }), &["write-boot"]),
+        (json!({ "data": ["/tmp"] }), &["write-tmp"]),
+        (json!({ "runtime": ["/run/**"] }), &["write-run"]),
+        (json!({ "runtime": ["@{run}/*"] }), &["write-run"]),
+        (json!({ "config": ["/"] }), &["read-root"]),
+        (json!({ "execute": [{ "path": "/usr/bin/*", "transition": "inherit" }] }), &["execute-directory"]),
+        (
+            json!({ "execute": [{ "path": "/{,usr/}{,s}bin/*", "transition": "child", "profile": "c" }] }),
+            &["execute-directory"],
+        ),
+        (
+            json!({ "execute": [{ "path": "/opt/x", "transition": "profile", "profile": "unconfined" }] }),
+            &["execute-unconfined"],
+        ),
+        (
+            json!({ "capabilities": ["sys_admin", "setuid", "dac_override"] }),
+            &["capability-sys-admin", "capability-dac-override"],
+        ),
+        (json!({ "listen": [{ "type": "stream" }] }), &["network-any-family"]),
+        (json!({ "rules": ["/etc/** rw,"] }), &["write-etc"]),
+        (json!({ "rules": ["rw /etc/**,"] }), &["write-etc"]),
+        (json!({ "rules": ["file,"] }), &["write-root", "execute-directory"]),
+        (json!({ "rules": ["/usr/bin/x Ux,"] }), &["execute-unconfined"]),
+        (json!({ "rules": ["capability,"] }), &["capability-any"]),
+        (json!({ "rules": ["capability mac_admin sys_module,"] }), &["capability-mac-admin", "capability-sys-module"]),
+        (json!({ "rules": ["network,"] }), &["network-any-family"]),
+        (json!({ "rules": ["network stream,"] }), &["network-any-family"]),
+    ] {
+        let problems = on_host(&service(fields.clone()), ENFORCE, &[]).unwrap_err();
+        assert!(problems.iter().all(|problem| problem.code == ProblemCode::TooBroad), "{fields} {problems:?}");
+        let named = |problem: &Problem| {
+            let allowed = problem.allowed.clone().unwrap();
+            allowed.split_once("\"code\": \"").unwrap().1.split_once('"').unwrap().0.to_owned()
+        };
+        assert_eq!(problems.iter().map(named).collect::<Vec<_>>(), codes, "{fields}");
+
+        let accept: Vec<_> = codes.iter().map(|code| json!({ "code": code, "reason": "a laboratory" })).collect();
+        let mut accepted = fields.clone();
+        accepted.as_object_mut().unwrap().insert("accept".to_owned(), json!(accept));
+        let rendered = rendered(accepted);
+        for code in codes {
+            let told = format!("accepted as `{code}` by the service: a laboratory");
+            assert!(rendered.warnings.iter().any(|warning| warning.contains(&told)), "{:?}", rendered.warnings);
+        }
+        assert!(!rendered.warnings.iter().any(|warning| warning.contains("take it out")), "{:?}", rendered.warnings);
+    }
+}
+
+#[test]
+fn narrow_terms_are_not_objected_to() {
+    let rendered = rendered(json!({
+        "config": ["/etc", "/usr/**", "/proc/*/stat"],
+        "data": ["/var/lib/app", "/srv", "/etc/app.conf", "@{HOME}/.cache/app", "/var/lib/app-*", "/dev/sda1"],
+        "rules": ["network inet,", "capability chown,", "deny /opt/x/** w,"],
+        "execute": [{ "path": "/usr/lib/app/*", "transition": "inherit" }]
+    }));
+    assert!(!rendered.warnings.iter().any(|warning| warning.contains("accept")), "{:?}", rendered.warnings);
+}
+
+#[test]
+fn what_is_accepted_in_vain_is_told() {
+    let rendered = rendered(json!({ "accept": [{ "code": "write-var", "reason": "once" }] }));
+    assert!(rendered.warnings[0].contains("`write-var` is accepted, and nothing"), "{:?}", rendered.warnings);
+}
+
+#[test]
+fn conflicting_transitions_are_refused() {
+    let entry = |path: &str, transition: &str| json!({ "path": path, "transition": transition });
+    for (one, two) in [
+        (entry("/opt/x", "inherit"), entry("/opt/x", "child")),
+        (entry("/opt/x*", "inherit"), json!({ "path": "/opt/*x", "transition": "profile", "profile": "y" })),
+        (entry("/opt/x", "child"), entry("/srv/x", "child")),
+    ] {
+        let refused = refused(json!({ "execute": [one, two] }));
+        assert_eq!(refused, [("/profiles/0/service/execute/1".to_owned(), ProblemCode::Conflict)], "{one} {two}");
+    }
+    rendered(json!({ "execute": [entry("/opt/*", "inherit"), entry("/opt/x", "child")] }));
+}
+
+#[test]
+fn a_variable_that_nobody_declares_is_refused_on_a_host_and_told_without_one() {
+    let service = service(json!({ "config": ["@{NOWHERE}/x"] }));
+    let problems = on_host(&service, ENFORCE, &[]).unwrap_err();
+    assert_eq!((&*problems[0].pointer, problems[0].code), ("/profiles/0/service/config/0", ProblemCode::BadValue));
+    let facts =
+        Facts { variables: &variables(), knowledge: Knowledge::Defaults, abis: None, programs: &BTreeMap::new() };
+    let rendered = render(&service, ENFORCE, facts).unwrap();
+    assert!(rendered.text.contains("@{NOWHERE}/x{,/**} r,") && rendered.warnings[0].contains("@{NOWHERE}"));
+}
+
+#[test]
+fn references_are_those_of_the_text() {
+    let service = service(json!({
+        "rules": ["include <abstractions/python>"],
+        "execute": [{ "path": "/opt/x", "transition": "child", "needs": { "rules": ["include if exists <local/x>"] } }]
+    }));
+    let targets = |text: &str| {
+        let scan = syntax::scan(text.as_bytes());
+        scan.includes.iter().map(|include| format!("{:?}", include.target)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(targets(&on_host(&service, ENFORCE, &[]).unwrap().text), targets(&references(&service)));
+}
+
+#[test]
+fn the_documentation_justifies_every_line_and_lists_every_code() {
+    let documentation = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/classes.md")).unwrap();
+    let has = |what: &str| assert!(documentation.contains(&format!("`{what}`")), "docs/classes.md has no `{what}`");
+    let classes = [Class::Proxy, Class::Worker, Class::Observer, Class::Helper];
+    let allowances = classes.into_iter().flat_map(class::allowances).chain(&EVERY);
+    for allowance in allowances {
+        allowance.rules.iter().for_each(|rule| has(rule));
+        let rules = allowance.sockets.iter().flat_map(|sockets| sockets.rules(&AbiName::default()));
+        rules.for_each(|rule| has(&rule));
+    }
+    for denial in classes.into_iter().flat_map(class::denials) {
+        for member in denial.members {
+            match denial.permissions {
+                "x" => has(member),
+                _ => has(&format!("{}{member}", denial.prefix)),
+            }
+        }
+    }
+    for objection in Objection::ALL {
+        has(objection.code());
+        assert!(documentation.contains(objection.meaning().lines().next().unwrap()), "{objection:?}");
+    }
+}
