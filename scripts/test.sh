@@ -40,7 +40,7 @@ run_stage() {
         failed=1
     fi
     ((failed == 0)) || verdict=FAILED
-    # Of this shell's children, which is the stage, the second line tells: 0m1.234s of user's time and as much of system's.
+    # The second line is of this shell's children, which are the stage: 0m1.234s in user mode, then in the kernel.
     times >"$logs/$name.times"
     {
         awk -F '[ms ]+' -v name="$name" -v verdict="$verdict" -v passed="$passed" \

@@ -21,8 +21,8 @@ const PACKAGES: [&str; 3] = ["apparmor", "apparmor-profiles", "apparmor-profiles
 
 /// Setting a mode changes flags alone, and the compiled profiles have it: each one whose header the file holds.
 ///
-/// The rules of the abstractions take nine tenths of the parser's time, and do not know the mode. So each file is compiled
-/// with them in one mode, another than the file before, and without them in the others.
+/// The rules of the abstractions take nine tenths of the parser's time, and do not know the mode. So each file is
+/// compiled with them in one mode, another than the file before, and without them in the others.
 #[test]
 fn every_file_of_the_distribution_takes_every_mode() {
     let modes = modes_of_the_parser();
@@ -333,8 +333,8 @@ fn modes_of_the_parser() -> Vec<Mode> {
     known
 }
 
-/// Makes `base` a policy directory where an abstraction is as the distribution's if it holds a header or a variable, and
-/// has only its includes otherwise.
+/// Makes `base` a policy directory where an abstraction is as the distribution's if it holds a header or a variable,
+/// and has only its includes otherwise.
 fn link_policy_without_rules_of_abstractions(base: &Path) {
     for entry in fs::read_dir(POLICY).unwrap() {
         let entry = entry.unwrap();
