@@ -31,11 +31,16 @@ pub(super) fn list(proc: &Path) -> Result<Vec<Process>, Error> {
     Ok(processes)
 }
 
-/// Lists the processes of which any thread runs under one of `names`: a thread changes into a hat by itself.
+/// Lists the processes of which any thread runs under one of `names`: a thread changes into a hat by itself, and goes on
+/// when the first one, which the kernel shows as the process, has ended and executes nothing any more.
 pub(super) fn confined(proc: &Path, names: &BTreeSet<ProfileName>) -> Result<Vec<Process>, Error> {
-    let mut processes = list(proc)?;
-    for process in &mut processes {
-        let tasks = proc.join(process.pid.to_string()).join("task");
+    let mut processes = Vec::new();
+    for pid in pids(proc)? {
+        let directory = proc.join(pid.to_string());
+        let tasks = directory.join("task");
+        let nothing =
+            || Process { pid, executable: None, script: None, unit: unit_of(&directory), profiles: Vec::new() };
+        let mut process = process(&directory, pid).unwrap_or_else(nothing);
         for task in names_in(&tasks)? {
             for name in confinement(&tasks.join(task)).unwrap_or_default() {
                 if !process.profiles.contains(&name) {
@@ -43,8 +48,11 @@ pub(super) fn confined(proc: &Path, names: &BTreeSet<ProfileName>) -> Result<Vec
                 }
             }
         }
+        if process.is_confined_by(names) {
+            processes.push(process);
+        }
     }
-    processes.retain(|process| process.is_confined_by(names));
+    processes.sort_unstable_by_key(|process| process.pid);
     Ok(processes)
 }
 
@@ -62,7 +70,7 @@ fn process(directory: &Path, pid: u32) -> Option<Process> {
     };
     let profiles = confinement(directory)?;
     let script = if profiles.is_empty() { script(directory, &executable) } else { None };
-    let unit = read_text(&directory.join("cgroup")).ok().and_then(|cgroups| unit(&cgroups));
+    let unit = unit_of(directory);
     let executable = Some(executable).filter(|path| !path.as_os_str().is_empty());
     Some(Process { pid, executable, script, unit, profiles })
 }
@@ -150,6 +158,10 @@ fn first_line(path: &Path) -> Option<Vec<u8>> {
     Some(line)
 }
 
+fn unit_of(directory: &Path) -> Option<String> {
+    read_text(&directory.join("cgroup")).ok().and_then(|cgroups| unit(&cgroups))
+}
+
 /// The unit of the system's service manager in `/proc/PID/cgroup`: the first component of the path that is no slice
 /// (systemd, `cg_path_decode_unit`). It is looked for in the unified hierarchy, else in systemd's own.
 fn unit(cgroups: &str) -> Option<String> {
@@ -212,6 +224,26 @@ mod tests {
         let own = list(Path::new("/proc")).unwrap();
         let own = own.iter().find(|process| process.pid == std::process::id()).unwrap();
         assert_eq!(own.executable, std::env::current_exe().ok());
+    }
+
+    /// A directory of processes as the kernel shows them: one whose first thread has ended, and one of the kernel's.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test's own directory")]
+    fn a_process_whose_first_thread_has_ended_is_confined_by_the_others() {
+        let proc = tempfile::tempdir().unwrap();
+        let task = |path: &str, label: &str| {
+            let directory = proc.path().join(path);
+            std::fs::create_dir_all(directory.join("attr/apparmor")).unwrap();
+            std::fs::write(directory.join("attr/apparmor/current"), label).unwrap();
+        };
+        for (path, label) in [("7", "a (enforce)"), ("7/task/7", "a (enforce)"), ("7/task/8", "a//hat (enforce)")] {
+            task(path, label);
+        }
+        task("2", "unconfined");
+        task("2/task/2", "unconfined");
+        assert!(list(proc.path()).unwrap().is_empty());
+        let confined = confined(proc.path(), &[ProfileName::new("a//hat")].into()).unwrap();
+        assert_eq!(confined.iter().map(|process| process.pid).collect::<Vec<_>>(), [7]);
     }
 
     #[test]
