@@ -3,9 +3,12 @@
 use std::io;
 use std::path::Path;
 
+use nix::sys::stat::stat;
+
 use super::Evidence;
 use super::securityfs::{Places, read_text};
 use crate::error::Error;
+use crate::host::root::Identity;
 
 /// What the kernel is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +113,15 @@ fn check_privilege(places: &Places) -> Result<(), Error> {
     ))
 }
 
+/// Whether the first process sees another root directory than this one. Where that is not shown (it takes
+/// `CAP_SYS_PTRACE`, proc(5)), it is taken for the same. A service of systemd's in a mount namespace of its own sees the
+/// same directory there.
+fn has_own_root(places: &Places) -> bool {
+    let identity = |path: &Path| stat(path).ok().map(|found| Identity::of(&found));
+    let (first, own) = (identity(&places.proc.join("1/root/")), identity(&places.proc.join("self/root/")));
+    first.is_some_and(|first| own.is_some_and(|own| own != first))
+}
+
 /// Refuses to manage the host's policy from inside a container: its files are not the host's. A container with a policy
 /// namespace of its own is a host to itself.
 fn check_container(places: &Places) -> Result<(), Error> {
@@ -121,6 +133,14 @@ fn check_container(places: &Places) -> Result<(), Error> {
     let own_users = !mapping.is_empty() && mapping.split_whitespace().ne(IDENTITY_MAPPING);
     let pids = fs_err::read_link(places.proc.join("self/ns/pid")).unwrap_or_default();
     let own_pids = pids != Path::new("") && pids != Path::new(INITIAL_PID_NAMESPACE);
+    if !own_pids && has_own_root(places) {
+        return Err(refusal(
+            "container",
+            "this is a chroot or a container with files of its own: what it loads would be the host's policy, made from \
+             these files",
+            "run it on the host, with --root for the files of an image; --kernel skip writes files without the kernel",
+        ));
+    }
     if own_users || own_pids {
         return Err(refusal(
             "container",
@@ -131,4 +151,32 @@ fn check_container(places: &Places) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// What procfs shows on the host itself, and what it shows in a chroot.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test's own directory")]
+    fn a_root_directory_that_is_not_the_hosts_is_refused() {
+        let host = tempfile::tempdir().unwrap();
+        let proc = host.path().join("proc");
+        for directory in ["self/ns", "1", "image"] {
+            std::fs::create_dir_all(proc.join(directory)).unwrap();
+        }
+        symlink(INITIAL_PID_NAMESPACE, proc.join("self/ns/pid")).unwrap();
+        symlink(host.path(), proc.join("1/root")).unwrap();
+        symlink(host.path(), proc.join("self/root")).unwrap();
+        let places = Places { apparmor: host.path().join("none"), parameters: host.path().join("none"), proc };
+        check_container(&places).unwrap();
+        std::fs::remove_file(places.proc.join("self/root")).unwrap();
+        symlink("../image", places.proc.join("self/root")).unwrap();
+        assert_eq!(check_container(&places).unwrap_err().code(), "container");
+        std::fs::remove_file(places.proc.join("1/root")).unwrap();
+        check_container(&places).unwrap();
+    }
 }
