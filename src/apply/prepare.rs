@@ -246,6 +246,7 @@ fn load_sets(compiled: &Compiled) -> Result<Vec<LoadSet>, Error> {
             .iter()
             .map(|problem| match problem {
                 Unloadable::Malformed { blob, source } => format!("`{}`: {source}", file(*blob)),
+                Unloadable::Stripped { blob, .. } => format!("`{}`: {problem}", file(*blob)),
                 Unloadable::Repeated { name, first, again } => {
                     format!("`{name}` is defined in `{}` and in `{}`", file(*first), file(*again))
                 }
@@ -254,7 +255,7 @@ fn load_sets(compiled: &Compiled) -> Result<Vec<LoadSet>, Error> {
         Error::Kernel {
             code: "not_loadable",
             message: format!("the compiled profiles cannot be loaded together: {}", told.join("; ")),
-            remedy: "give each profile a name of its own".to_owned(),
+            remedy: "give each profile a name of its own, without white space at its ends".to_owned(),
         }
     })
 }

@@ -39,6 +39,21 @@ pub enum Unloadable {
         /// The blob that defines it again, which may be the same.
         again: usize,
     },
+    /// The kernel would run it under another name.
+    #[error("the kernel strips the white space from the ends of the name `{name}`, so that nothing finds it again")]
+    Stripped {
+        /// The blob that defines it.
+        blob: usize,
+        /// Its name.
+        name: ProfileName,
+    },
+}
+
+/// Whether the kernel takes white space off a name (security/apparmor/include/lib.h, `basename`, by lib/string.c,
+/// `strim`). It takes the byte 0xA0 for white space, too (lib/ctype.c), with which `à` ends in UTF-8.
+fn is_stripped(name: &str) -> bool {
+    let is_space = |byte: &u8| matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0);
+    name.as_bytes().first().is_some_and(is_space) || name.as_bytes().last().is_some_and(is_space)
 }
 
 impl LoadSet {
@@ -60,6 +75,9 @@ impl LoadSet {
         for (index, _, profile) in &found {
             if let Some(first) = defined_in.insert(profile.name.clone(), *index) {
                 problems.push(Unloadable::Repeated { name: profile.name.clone(), first, again: *index });
+            }
+            if is_stripped(&profile.name.name) {
+                problems.push(Unloadable::Stripped { blob: *index, name: profile.name.clone() });
             }
         }
         if !problems.is_empty() {

@@ -333,7 +333,7 @@ fn every_blob_that_cannot_be_read_is_told() {
         .iter()
         .map(|problem| match problem {
             Unloadable::Malformed { blob, .. } => *blob,
-            Unloadable::Repeated { .. } => panic!("{problem}"),
+            Unloadable::Repeated { .. } | Unloadable::Stripped { .. } => panic!("{problem}"),
         })
         .collect();
     assert_eq!(blobs, [0, 2]);
@@ -385,5 +385,16 @@ proptest! {
         let [found] = &profiles(&blob).unwrap()[..] else { panic!() };
         prop_assert_eq!(&found.name, &ProfileName { namespace, name });
         prop_assert_eq!((found.mode, &found.range), (mode, &(0..blob.len())));
+    }
+}
+
+#[test]
+fn a_name_that_the_kernel_would_change_is_not_loaded() {
+    for (name, is_changed) in
+        [(" a", true), ("a ", true), ("/opt/voil\u{e0}", true), ("a b", false), ("/opt/\u{e9}", false)]
+    {
+        let built = LoadSet::build(&[sample::blob(name, Mode::Enforce, "rules")]);
+        let stripped = Unloadable::Stripped { blob: 0, name: ProfileName::new(name) };
+        assert_eq!(built.err(), is_changed.then(|| vec![stripped]), "{name:?}");
     }
 }
