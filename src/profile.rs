@@ -391,6 +391,13 @@ impl ProfileName {
         (!name.is_empty() && namespace != Some("")).then_some((namespace, name))
     }
 
+    /// Says whether this is `ancestor` itself, or one of its hats and children at any depth.
+    #[must_use]
+    pub fn is_within(&self, ancestor: &Self) -> bool {
+        self.namespace == ancestor.namespace
+            && self.name.strip_prefix(&ancestor.name).is_some_and(|rest| rest.is_empty() || rest.starts_with("//"))
+    }
+
     /// How many parents the name has: `a` has none, `a//b` one.
     #[must_use]
     pub fn depth(&self) -> usize {

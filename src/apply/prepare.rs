@@ -118,6 +118,7 @@ pub(super) fn kernel_work(compiled: &Compiled, host: &Host) -> Result<KernelWork
     }
     let (sets, removals) = (load_sets(compiled)?, removals(compiled));
     refuse_orphans(compiled, &sets)?;
+    refuse_bereft(compiled, &removals)?;
     refuse_confined(host, &removals)?;
     let attached = attached(compiled, &sets, &removals);
     Ok(KernelWork { sets, removals, attached })
@@ -167,6 +168,32 @@ fn refuse_orphans(compiled: &Compiled, sets: &[LoadSet]) -> Result<(), Error> {
             "bring the parent's profile as well; apparmor_parser 3.0 names profiles nested in three levels so that \
                  no kernel loads them: there write `profile a//b//c` beside `profile a`, not inside of it"
                 .to_owned(),
+    })
+}
+
+/// Refuses to remove a profile while a hat or child of it stays installed, as another file may define one: the kernel
+/// would take it along, and the next boot would not load it.
+fn refuse_bereft(compiled: &Compiled, removals: &[Removal]) -> Result<(), Error> {
+    let plan = &compiled.plan;
+    let Some(kernel) = &plan.observed.kernel else { return Ok(()) };
+    let given_up: BTreeSet<&ProfileName> = compiled.gone.values().flatten().collect();
+    let files = compiled.results.iter().map(|result| (&plan.steps[result.step], &result.profiles));
+    let files: BTreeMap<&FileName, _> = files.map(|(step, profiles)| (&step.file, (step.enabled, profiles))).collect();
+    let compiled = files.iter().filter(|(_, (enabled, _))| *enabled);
+    let compiled = compiled.flat_map(|(file, (_, profiles))| profiles.iter().map(move |it| (&it.name, *file)));
+    let others =
+        plan.defined.iter().filter(|(name, file)| kernel.loaded.contains_key(name) && !files.contains_key(file));
+    let staying: BTreeMap<&ProfileName, &FileName> = others.chain(compiled).collect();
+    let bereft = staying.iter().filter(|(name, _)| !given_up.contains(*name)).find_map(|(name, file)| {
+        let parent =
+            removals.iter().map(|removal| &removal.name).find(|parent| *parent != *name && name.is_within(parent))?;
+        Some((name, file, parent))
+    });
+    let Some((name, file, parent)) = bereft else { return Ok(()) };
+    Err(Error::Kernel {
+        code: "not_loadable",
+        message: format!("`{file}` defines `{name}`, which cannot stay without `{parent}`, and that would be removed"),
+        remedy: format!("remove or disable `{file}` as well, or keep a profile `{parent}`"),
     })
 }
 
@@ -260,20 +287,27 @@ fn load_sets(compiled: &Compiled) -> Result<Vec<LoadSet>, Error> {
     })
 }
 
-/// Names that go, children before their parents; those that the kernel made itself (`//null-`) go with their profile.
+/// Names that go, children before their parents. Hats and children that nothing installed defines, because somebody
+/// loaded them by hand, go with their profile and are named, so that undoing brings them back. Those that the kernel made
+/// itself (`//null-`) it takes along by itself.
 fn removals(compiled: &Compiled) -> Vec<Removal> {
     let plan = &compiled.plan;
     let Some(kernel) = &plan.observed.kernel else { return Vec::new() };
     let on_confined = |file: &FileName| {
         plan.steps.iter().find(|step| step.file == *file).map_or(OnConfined::Refuse, |step| step.on_confined)
     };
-    let mut removals: Vec<Removal> = compiled
-        .gone
-        .iter()
-        .flat_map(|(file, names)| names.iter().map(move |name| (on_confined(file), name)))
-        .filter(|(_, name)| kernel.loaded.contains_key(name) && !name.name.contains("//null-"))
-        .map(|(on_confined, name)| Removal { name: name.clone(), on_confined })
-        .collect();
+    let named = compiled.gone.iter().flat_map(|(file, names)| names.iter().map(move |name| (on_confined(file), name)));
+    let named = named.filter(|(_, name)| kernel.loaded.contains_key(name));
+    // A name that goes for itself keeps what its own file says of processes that it confines.
+    let mut going: BTreeMap<&ProfileName, OnConfined> = named.map(|(on_confined, name)| (name, on_confined)).collect();
+    for (parent, on_confined) in going.clone() {
+        for name in kernel.loaded.keys().filter(|name| name.is_within(parent)) {
+            going.entry(name).or_insert(on_confined);
+        }
+    }
+    let going = going.into_iter().filter(|(name, _)| !name.name.contains("//null-"));
+    let mut removals: Vec<Removal> =
+        going.map(|(name, on_confined)| Removal { name: name.clone(), on_confined }).collect();
     removals.sort_by(|a, b| (b.name.depth(), &a.name).cmp(&(a.name.depth(), &b.name)));
     removals
 }

@@ -348,6 +348,37 @@ fn running_processes_keep_their_confinement_unless_the_document_says_otherwise()
 }
 
 #[test]
+fn a_profile_is_not_removed_from_above_a_child_that_another_file_defines() {
+    let bench = Bench::new();
+    let child = json!({ "file": "child", "content": text("a//child", "/x r,") });
+    bench.apply(&document(&[entry("a", "/x r,"), child.clone()]));
+    let (files, modes) = (bench.files(), bench.modes());
+    let report = bench.apply(&document(std::slice::from_ref(&child)));
+    assert_eq!(report.exit(false), Exit::Refused, "{report:#?}");
+    let error = report.error.unwrap();
+    assert_eq!(bench.check(&document(&[child])).error.as_ref(), Some(&error), "--check says the same");
+    assert!(error.message.contains("`child`") && error.message.contains("`a//child`"), "{}", error.message);
+    assert_eq!((bench.files(), bench.modes()), (files, modes));
+
+    assert_eq!(bench.apply(&document(&[])).exit(false), Exit::Converged);
+    assert!(bench.modes().is_empty());
+}
+
+#[test]
+fn a_child_that_somebody_loaded_by_hand_goes_with_its_parent_and_comes_back_with_it() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,")]));
+    bench.kernel.load(&sample::blob("a//by-hand", Mode::Enforce, "theirs"));
+    let modes = bench.modes();
+    bench.kernel.fail_at(2, Errno::EPROTO);
+    let report = bench.apply(&document(&[]));
+    assert_eq!((report.exit(false), report.rollback.state), (Exit::RolledBack, RollbackState::Complete));
+    assert_eq!(bench.modes(), modes);
+    assert_eq!(bench.apply(&document(&[])).exit(false), Exit::Converged);
+    assert!(bench.modes().is_empty());
+}
+
+#[test]
 fn what_must_be_restarted_is_told_on_every_run() {
     let bench = Bench::new();
     bench.kernel.start(7, "/opt/a", &name("a"));

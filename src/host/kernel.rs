@@ -221,14 +221,8 @@ impl Process {
     /// Says whether the process runs under one of `names`, or under a hat or child of one: these go with it.
     #[must_use]
     pub fn is_confined_by(&self, names: &BTreeSet<ProfileName>) -> bool {
-        self.profiles.iter().any(|own| names.iter().any(|name| is_within(own, name)))
+        self.profiles.iter().any(|own| names.iter().any(|name| own.is_within(name)))
     }
-}
-
-/// Says whether `profile` is `ancestor` itself, or one of its hats and children at any depth.
-fn is_within(profile: &ProfileName, ancestor: &ProfileName) -> bool {
-    profile.namespace == ancestor.namespace
-        && profile.name.strip_prefix(&ancestor.name).is_some_and(|rest| rest.is_empty() || rest.starts_with("//"))
 }
 
 /// An effect that the kernel refused.

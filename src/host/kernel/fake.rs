@@ -214,9 +214,9 @@ impl State {
             return Err(Errno::ENOENT);
         }
         *self.revisions.entry(name.namespace.clone()).or_default() += 1;
-        self.loaded.retain(|loaded, _| !is_within(loaded, name));
+        self.loaded.retain(|loaded, _| !loaded.is_within(name));
         for process in &mut self.processes {
-            let (gone, kept) = process.profiles.drain(..).partition(|own| is_within(own, name));
+            let (gone, kept) = process.profiles.drain(..).partition(|own| own.is_within(name));
             process.profiles = kept;
             self.unconfined_by_removal.extend(gone.into_iter().map(|own: ProfileName| (process.pid, own)));
         }
