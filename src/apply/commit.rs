@@ -9,15 +9,17 @@ use super::loading::{load, prove, refused_by_kernel};
 use super::prepare::{Prepared, refuse_confined};
 use super::state::{drop_journal, forget_adopted, write_journal};
 use super::{applied, elapsed_ms, unconfined, undo};
+use crate::document::OnConfined;
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::Dir;
+use crate::host::kernel::Process;
 use crate::host::replace::Temporary;
 use crate::ledger::Attributes;
 use crate::observe::{LEDGER, POLICY_DIR, SIGHTING, STATE_DIR, standing_of};
 use crate::plan::{Effect, EntryOf, Standing};
 use crate::policy::LoadSet;
-use crate::profile::PolicyPath;
+use crate::profile::{PolicyPath, ProfileName};
 use crate::report::{EntryError, Listing, NeedsRestart, Outcome, Report, Rollback, RollbackState, RunError};
 use crate::sighting::Sighting;
 
@@ -69,6 +71,8 @@ impl Prepared {
         }
         let undone = undo::undo(&self.journal, &mut self.host.host);
         draft.settle(Outcome::RolledBack);
+        // The profiles are back. Their processes do not come back under them.
+        draft.needs_restart = std::mem::take(&mut self.released);
         draft.rollback = Rollback { state: RollbackState::Complete, left: Vec::new() };
         // What somebody else wrote is not this run's to put back.
         draft.warnings.extend(undone.foreign);
@@ -179,7 +183,12 @@ impl Prepared {
         }
         draft.kernel.atomic = draft.kernel.writes <= 1;
         for removal in &self.work.removals {
+            let confined = match removal.on_confined {
+                OnConfined::Unload => kernel.confined(&[removal.name.clone()].into())?,
+                OnConfined::Refuse => Vec::new(),
+            };
             kernel.remove(&removal.name).map_err(refused_by_kernel)?;
+            self.released.extend(confined.into_iter().map(|process| released(process, &removal.name)));
             moment.advance(removal.name.namespace.as_deref());
             draft.kernel.writes += 1;
         }
@@ -213,6 +222,17 @@ impl Prepared {
         }
         let directory = self.host.lock.dir();
         directory.write_temporary(&sighting.to_bytes(), Attributes::ours(0o600))?.rename_to(SIGHTING)
+    }
+}
+
+/// A process that a removal took from its profile.
+fn released(process: Process, profile: &ProfileName) -> NeedsRestart {
+    NeedsRestart {
+        pid: process.pid,
+        executable: process.executable.map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
+        unit: process.unit,
+        profile: profile.to_string(),
+        certain: true,
     }
 }
 

@@ -24,6 +24,7 @@ use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
+use crate::report::NeedsRestart;
 use crate::sighting::Sighting;
 
 /// A plan that is compiled, checked and ready to be carried out. It owns the lock: what is committed without being
@@ -38,6 +39,8 @@ pub struct Prepared {
     /// The new files and links, by effect; none for removals, and for places whose directory does not exist yet.
     pub(super) temporaries: Vec<Option<Temporary>>,
     pub(super) work: KernelWork,
+    /// The processes that the commit took confinement from, as the document allowed.
+    pub(super) released: Vec<NeedsRestart>,
     /// What is known of the kernel's profiles, at the moment that it is known of; none while that may be out of date.
     pub(super) sighted: Option<Sighting>,
     /// What becomes of compiled policy that a boot would load.
@@ -64,7 +67,7 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     match assemble(&mut compiled, &host) {
         Ok(Assembled { journal, ledger, work, renewal }) => {
             let sighted = compiled.plan.observed.kernel.as_ref().map(Sighting::of);
-            Ok(Prepared { host, compiled, journal, ledger, temporaries, work, sighted, renewal })
+            Ok(Prepared { host, compiled, journal, ledger, temporaries, work, released: Vec::new(), sighted, renewal })
         }
         Err(error) => Err(refused(error, compiled.plan.draft)),
     }

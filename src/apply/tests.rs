@@ -379,6 +379,21 @@ fn a_child_that_somebody_loaded_by_hand_goes_with_its_parent_and_comes_back_with
 }
 
 #[test]
+fn a_process_that_a_run_took_from_its_profile_before_it_failed_is_told() {
+    let bench = Bench::new();
+    let (before, mut after) = upgrade();
+    bench.apply(&before);
+    bench.kernel.start(7, "/opt/h", &name("h//two"));
+    after["defaults"] = json!({ "on_confined": "unload" });
+    bench.kernel.fail_at(3, Errno::EPROTO);
+    let report = bench.apply(&after);
+    assert_eq!(report.exit(false), Exit::RolledBack, "{report:#?}");
+    assert_eq!(bench.kernel.unconfined_by_removal(), [(7, name("h//two"))]);
+    let told: Vec<_> = report.needs_restart.iter().map(|it| (it.pid, it.profile.as_str())).collect();
+    assert_eq!(told, [(7, "h//two")]);
+}
+
+#[test]
 fn what_must_be_restarted_is_told_on_every_run() {
     let bench = Bench::new();
     bench.kernel.start(7, "/opt/a", &name("a"));
