@@ -3,7 +3,7 @@
 //! **Invariant:** a ledger that was read passed every check of its types, so no path in it leads out of the policy
 //! directory; one of a newer format is refused and never rewritten.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,9 @@ pub struct Ledger {
     pub held: BTreeMap<PolicyPath, Held>,
     /// What was compiled, by the profile's file: ours, and others' that depend on an include of ours.
     pub compiled: BTreeMap<FileName, Compiled>,
+    /// Profiles that runs which left the kernel alone gave up: it may run them still.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_loaded: BTreeSet<ProfileName>,
     /// The inputs that the lists point into.
     inputs: Vec<Input>,
     /// The lists of inputs that [`Compiled::inputs`] points into, each ascending: profiles with the same includes share one.

@@ -285,6 +285,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Every profile's name that an installed, enabled file defines once the plan is carried out, with the file.
     pub defined: HashMap<ProfileName, FileName>,
+    /// Profiles that the kernel still runs although a run which left it alone gave them up.
+    pub leftover: Vec<ProfileName>,
+    /// What to do when removing these would unconfine running processes.
+    pub on_confined: OnConfined,
     /// The report so far.
     pub draft: Draft,
     /// What the next ledger holds; records of compiles are added by whoever compiles.
@@ -307,6 +311,7 @@ pub struct Plan {
 pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut draft = Draft::default();
+    let on_confined = desired.on_confined;
     let found = goal::goals(desired, &observed, &mut problems, &mut draft.warnings);
     let (mut goals, mut held) = (found.goals, found.untouched);
 
@@ -348,7 +353,28 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
             Diff::of_all(texts.map(|effect| (effect.path.as_str(), effect.before.text(), effect.after.text())));
     }
     let profiles::Weighed { steps, defined, forgotten, idle_dependents, .. } = outcome;
-    Ok(Plan { effects, edited, adoptions, steps, defined, draft, held, forgotten, idle_dependents, observed, overlay })
+    let is_loaded = |name: &&ProfileName| observed.kernel.as_ref().is_some_and(|it| it.loaded.contains_key(*name));
+    let given_up = observed.ledger.left_loaded.iter().filter(|name| !defined.contains_key(*name));
+    let leftover: Vec<ProfileName> = given_up.filter(is_loaded).cloned().collect();
+    for name in &leftover {
+        draft.unloaded.push(name.to_string());
+        draft.warnings.push(format!("the kernel still runs `{name}`, which an earlier run without the kernel gave up"));
+    }
+    Ok(Plan {
+        effects,
+        edited,
+        adoptions,
+        steps,
+        defined,
+        leftover,
+        on_confined,
+        draft,
+        held,
+        forgotten,
+        idle_dependents,
+        observed,
+        overlay,
+    })
 }
 
 /// The profile files that stand in the policy directory and are not switched off, in `view`.

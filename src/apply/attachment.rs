@@ -2,11 +2,14 @@
 //!
 //! The planner compares attachments as texts; here the compiled automata are compared, which decides about globs. Held
 //! against each other are the profiles that this run compiled, and against these the globs of other installed profiles
-//! that the ledger remembers. Which kernel will run them is not known, so only what is a conflict under all is refused.
+//! that the ledger remembers, and what others loaded into the kernel without a file here. Which kernel will run them is not known, so only what is a conflict under all is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::compile::CompiledStep;
+use crate::error::Error;
+use crate::host::kernel::Kernel;
 use crate::plan::{Listed, Plan};
 use crate::policy::{self, Attachment, AttachmentRecord, LeftMatch};
 use crate::profile::{FileName, ProfileName};
@@ -16,13 +19,27 @@ use crate::report::EntryError;
 struct Attached<'p> {
     /// The step that the document asks for.
     step: Option<usize>,
-    file: &'p FileName,
+    /// The file that defines it; none if somebody loaded it from elsewhere.
+    file: Option<&'p FileName>,
     name: &'p ProfileName,
     attachment: Attachment,
 }
 
+impl fmt::Display for Attached<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.file {
+            Some(file) => write!(out, "`{}` in `{file}`", self.name),
+            None => write!(out, "`{}`, which somebody else loaded into the kernel", self.name),
+        }
+    }
+}
+
 /// The steps of the document after which two profiles would match one executable equally well.
-pub(super) fn conflicts(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize, EntryError> {
+pub(super) fn conflicts(
+    plan: &Plan,
+    results: &[CompiledStep],
+    foreign: &[(ProfileName, Attachment)],
+) -> BTreeMap<usize, EntryError> {
     let mut found = BTreeMap::new();
     let mut namespaces: BTreeMap<Option<&str>, Vec<Attached<'_>>> = BTreeMap::new();
     for result in results.iter().filter(|result| plan.steps[result.step].enabled) {
@@ -33,7 +50,11 @@ pub(super) fn conflicts(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize
             Err(why) => drop(found.insert(result.step, failed(format!("what was compiled cannot be read: {why}")))),
         }
     }
-    for one in remembered(plan, results) {
+    let loaded = foreign.iter().map(|(name, attachment)| {
+        let attachment = attachment.clone();
+        Attached { step: None, file: None, name, attachment }
+    });
+    for one in remembered(plan, results).into_iter().chain(loaded) {
         namespaces.entry(one.name.namespace.as_deref()).or_default().push(one);
     }
     for attached in namespaces.values() {
@@ -44,14 +65,8 @@ pub(super) fn conflicts(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize
         let told = policy::conflicts(&side(true), &side(false), &LeftMatch::ALL);
         for policy::Conflict { profiles: (one, other), path } in told.found {
             let Some(step) = one.step else { continue };
-            let message = format!(
-                "`{}` in `{}` and `{}` in `{}` match {} equally well: the kernel would run it unconfined",
-                one.name,
-                one.file,
-                other.name,
-                other.file,
-                path.escape_ascii()
-            );
+            let path = path.escape_ascii();
+            let message = format!("{one} and {other} match {path} equally well: the kernel would run it unconfined");
             found.entry(step).or_insert_with(|| failed(message));
         }
     }
@@ -65,7 +80,7 @@ fn compiled<'p>(plan: &'p Plan, result: &'p CompiledStep) -> Result<Vec<Attached
     let mut attached = Vec::new();
     for profile in &result.profiles {
         if let Some(attachment) = Attachment::read(profile, &bytes).map_err(|error| error.to_string())? {
-            attached.push(Attached { step: listed, file: &step.file, name: &profile.name, attachment });
+            attached.push(Attached { step: listed, file: Some(&step.file), name: &profile.name, attachment });
         }
     }
     Ok(attached)
@@ -79,11 +94,38 @@ fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep]) -> Vec<Attached<'p>>
         for profile in recorded.profiles.iter().filter(|profile| plan.defined.get(&profile.name) == Some(file)) {
             if let Some(automaton) = profile.attachment.as_ref().and_then(AttachmentRecord::automaton) {
                 let attachment = Attachment::Automaton(automaton);
-                attached.push(Attached { step: None, file, name: &profile.name, attachment });
+                attached.push(Attached { step: None, file: Some(file), name: &profile.name, attachment });
             }
         }
     }
     attached
+}
+
+/// How executables are found for the profiles that the kernel runs and no file here defines. Those that this run takes
+/// away are none of them.
+///
+/// # Errors
+/// They cannot be read back.
+pub(super) fn foreign(
+    plan: &Plan,
+    results: &[CompiledStep],
+    kernel: &dyn Kernel,
+) -> Result<Vec<(ProfileName, Attachment)>, Error> {
+    let Some(state) = &plan.observed.kernel else { return Ok(Vec::new()) };
+    let compiled = results.iter().flat_map(|result| result.profiles.iter().map(|profile| &profile.name));
+    let before = plan.steps.iter().flat_map(|step| &step.defined_before);
+    let ours: BTreeSet<&ProfileName> =
+        plan.defined.keys().chain(compiled).chain(before).chain(&plan.leftover).collect();
+    let others = state.loaded.keys().filter(|name| name.depth() == 0 && !ours.contains(name));
+    let mut found = Vec::new();
+    for saved in kernel.saved(&others.cloned().collect())? {
+        let Some(blob) = saved.blob else { continue };
+        // What this version cannot read is somebody else's, and no reason to refuse anything.
+        let profile = policy::profiles(&blob).ok().and_then(|profiles| profiles.into_iter().next());
+        let attachment = profile.and_then(|profile| Attachment::read(&profile, &blob).ok().flatten());
+        found.extend(attachment.map(|attachment| (saved.name, attachment)));
+    }
+    Ok(found)
 }
 
 fn failed(message: String) -> EntryError {

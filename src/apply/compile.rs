@@ -140,7 +140,11 @@ pub(super) fn compile<T: Send>(
     let attempted = sources.len();
     let repeated = repeats(&plan, &results);
     if repeated.is_empty() {
-        failures.extend(attachment::conflicts(&plan, &results));
+        let foreign = host.kernel.as_deref().map_or(Ok(Vec::new()), |it| attachment::foreign(&plan, &results, it));
+        match foreign {
+            Ok(foreign) => failures.extend(attachment::conflicts(&plan, &results, &foreign)),
+            Err(error) => return Err(refused(error, plan.draft)),
+        }
     }
     failures.extend(repeated);
     if !failures.is_empty() {

@@ -241,13 +241,23 @@ fn place_change(effect: &Effect, host: &Host) -> Result<PlaceChange, Error> {
 fn next_ledger(compiled: &mut Compiled) -> Option<Ledger> {
     let plan = &mut compiled.plan;
     let before = &plan.observed.ledger;
-    let unchanged = plan.effects.is_empty() && plan.forgotten.is_empty() && plan.held == before.held;
+    let is_managed = plan.observed.kernel.is_some();
+    let unchanged = plan.effects.is_empty()
+        && plan.forgotten.is_empty()
+        && plan.held == before.held
+        && (!is_managed || before.left_loaded.is_empty());
     if unchanged && compiled.results.is_empty() && compiled.gone.is_empty() {
         return None;
     }
     let mut next = std::mem::take(&mut plan.observed.ledger);
     next.runs = next.runs.wrapping_add(1);
     next.held.clone_from(&plan.held);
+    if is_managed {
+        next.left_loaded.clear();
+    } else {
+        next.left_loaded.extend(compiled.gone.values().flatten().cloned());
+        next.left_loaded.retain(|name| !plan.defined.contains_key(name));
+    }
     let mut recorder = Recorder::new(next);
     for file in &plan.forgotten {
         recorder.forget(file);
@@ -300,6 +310,7 @@ fn removals(compiled: &Compiled) -> Vec<Removal> {
         plan.steps.iter().find(|step| step.file == *file).map_or(OnConfined::Refuse, |step| step.on_confined)
     };
     let named = compiled.gone.iter().flat_map(|(file, names)| names.iter().map(move |name| (on_confined(file), name)));
+    let named = named.chain(plan.leftover.iter().map(|name| (plan.on_confined, name)));
     let named = named.filter(|(_, name)| kernel.loaded.contains_key(name));
     // A name that goes for itself keeps what its own file says of processes that it confines.
     let mut going: BTreeMap<&ProfileName, OnConfined> = named.map(|(on_confined, name)| (name, on_confined)).collect();

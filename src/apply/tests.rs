@@ -416,6 +416,39 @@ fn what_must_be_restarted_is_told_on_every_run() {
 }
 
 #[test]
+fn what_a_run_without_the_kernel_gave_up_is_removed_by_the_next_with_it() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,"), entry("b", "/x r,")]));
+    let renamed = document(&[json!({ "file": "a", "content": text("c", "/x r,") })]);
+    let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
+    let mut host = bench.host();
+    host.kernel = None;
+    let skipped = run::apply(renamed.to_string().as_bytes(), host, options, &|_, _, _| {});
+    assert_eq!(skipped.exit(false), Exit::Converged, "{skipped:#?}");
+    assert!(bench.check(&renamed).changed);
+    let report = bench.apply(&renamed);
+    assert!(report.changed && report.warnings.iter().any(|it| it.contains("`b`")), "{report:#?}");
+    assert_eq!(bench.modes(), [("c".to_owned(), Mode::Enforce)]);
+    let again = bench.apply(&renamed);
+    assert!(!again.changed && again.warnings.is_empty(), "{again:#?}");
+}
+
+#[test]
+fn an_attachment_that_somebody_elses_loaded_profile_has_is_refused() {
+    let elsewhere = Bench::new();
+    let theirs = text("theirs", "/x r,").replace("/opt/theirs", "/opt/a");
+    elsewhere.apply(&document(&[json!({ "file": "theirs", "content": theirs })]));
+    let bench = Bench::new();
+    bench.kernel.load(&elsewhere.kernel.blob(&name("theirs")).unwrap());
+    let report = bench.apply(&document(&[entry("a", "/x r,")]));
+    assert_eq!(report.exit(false), Exit::Refused, "{report:#?}");
+    let error = report.profiles[0].error.clone().unwrap().message;
+    assert!(error.contains("`theirs`") && error.contains("/opt/a"), "{error}");
+    bench.kernel.unload(&name("theirs"));
+    assert_eq!(bench.apply(&document(&[entry("a", "/x r,")])).exit(false), Exit::Converged);
+}
+
+#[test]
 fn profiles_of_others_are_never_touched() {
     let bench = Bench::new();
     let foreign = LoadSet::build(&[sample::blob("docker-default", Mode::Enforce, "theirs")]).unwrap();

@@ -17,7 +17,9 @@ use crate::host::kernel::{Kernel, Loaded};
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
 use crate::ledger::Stands;
-use crate::observe::{Assumed, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_parser_conf, standing_of};
+use crate::observe::{
+    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_parser_conf, standing_of,
+};
 use crate::plan::{Standing, mode_as_compiled};
 use crate::policy::{LoadSet, ShownHash};
 use crate::profile::{Digest, ProfileName};
@@ -239,7 +241,11 @@ fn refuse_half_recovery(journal: &Journal, host: &Host) -> Result<(), Error> {
     Err(Error::Kernel {
         code: "recovery",
         message: "an interrupted run changed policy in the kernel, which this run leaves alone".to_owned(),
-        remedy: "run it once without --kernel skip: that undoes the interrupted run, files and kernel".to_owned(),
+        remedy: format!(
+            "run it once without --kernel skip: that undoes the interrupted run, files and kernel; where that cannot be \
+             (another kernel, an image), move {} away: then the interrupted run's files stay as they are",
+            host.root.shown(&Path::new(STATE_DIR).join(JOURNAL_DIR).join(JOURNAL)).display()
+        ),
     })
 }
 

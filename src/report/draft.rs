@@ -42,6 +42,8 @@ pub struct Draft {
     pub elapsed: Elapsed,
     /// See [`Report::needs_restart`].
     pub needs_restart: Vec<NeedsRestart>,
+    /// Profiles that leave the kernel and belong to no entry.
+    pub unloaded: Vec<String>,
     /// See [`Report::check`].
     pub check: bool,
 }
@@ -59,6 +61,7 @@ impl Default for Draft {
             kernel: KernelReport::default(),
             elapsed: Elapsed::default(),
             needs_restart: Vec::new(),
+            unloaded: Vec::new(),
             check: false,
         }
     }
@@ -115,6 +118,7 @@ impl Draft {
         ends().for_each(|(action, outcome)| summary.count(action, outcome));
         let recovered = self.recovered.as_ref().is_some_and(|recovered| !recovered.restored.is_empty());
         let changed = recovered
+            || error.is_none() && !self.unloaded.is_empty()
             || self.rollback.state == RollbackState::Incomplete
             || ends().any(|(_, outcome)| matches!(outcome, Outcome::Planned | Outcome::Applied));
         let msg = match &error {

@@ -19,8 +19,9 @@ pub enum Access {
     Manage,
 }
 
-/// The capability to load and remove policy (capabilities(7)); its bit in `CapEff` of `/proc/PID/status`.
-const CAP_MAC_ADMIN: u32 = 33;
+/// What managing policy takes (capabilities(7)), with the bits in `CapEff` of `/proc/PID/status`: to load and remove it,
+/// and to see what other users' processes execute and what confines them.
+const CAPABILITIES: [(&str, u32); 2] = [("CAP_MAC_ADMIN", 33), ("CAP_SYS_PTRACE", 19)];
 /// The inode of the initial pid namespace on every Linux (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// The mapping of the initial user namespace (user_namespaces(7)): every number to itself.
@@ -103,13 +104,15 @@ fn check_privilege(places: &Places) -> Result<(), Error> {
     let status = read_text(&path).map_err(|source| Error::File { act: "read", path, source })?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
-    if effective >> CAP_MAC_ADMIN & 1 == 1 {
+    let missing: Vec<&str> =
+        CAPABILITIES.iter().filter(|(_, bit)| effective >> bit & 1 == 0).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     Err(refusal(
         "permission",
-        "managing the kernel's policy takes the capability CAP_MAC_ADMIN, which this process does not have",
-        "run it as root (under systemd, with CAP_MAC_ADMIN in CapabilityBoundingSet=)",
+        format!("managing the kernel's policy takes {}, which this process does not have", missing.join(" and ")),
+        "run it as root (under systemd, with CAP_MAC_ADMIN and CAP_SYS_PTRACE in CapabilityBoundingSet=)",
     ))
 }
 

@@ -92,7 +92,7 @@ fn confinement(directory: &Path) -> Option<Vec<ProfileName>> {
 }
 
 /// Reads a label: one profile or a stack, `a (enforce)//&b (complain)` or `a//&b (enforce)` (security/apparmor/label.c,
-/// `aa_label_snxprint`). What is unconfined is no profile.
+/// `aa_label_snxprint`). What is unconfined here is no profile; in another policy namespace it is that namespace's.
 fn profiles_of(label: &str) -> Vec<ProfileName> {
     let parts = label.trim_end_matches(['\n', '\0']).split("//&");
     let names = parts.filter_map(|part| {
@@ -100,7 +100,7 @@ fn profiles_of(label: &str) -> Vec<ProfileName> {
             Some((name, mode)) if mode == "mixed" || mode_from_kernel(mode).is_some() => name,
             _ => part,
         };
-        ProfileName::parse(name).filter(|name| name.name != "unconfined")
+        ProfileName::parse(name).filter(|name| name.namespace.is_some() || name.name != "unconfined")
     });
     names.collect()
 }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(names("/usr/bin/a b (x)//hat (enforce)\0"), ["/usr/bin/a b (x)//hat"]);
         assert_eq!(names("a//&b (enforce)\n"), ["a", "b"]);
         assert_eq!(names("a (enforce)//&:ns:b (kill)"), ["a", ":ns://b"]);
-        assert_eq!(names("lxd//&:lxd_ns:unconfined (mixed)"), ["lxd"]);
+        assert_eq!(names("lxd//&:lxd_ns:unconfined (mixed)"), ["lxd", ":lxd_ns://unconfined"]);
         assert_eq!(names("prompted (user)"), ["prompted"]);
     }
 
