@@ -17,4 +17,5 @@ mod modes;
 mod programs;
 mod reading;
 mod refusals;
+mod services;
 mod undo;

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::guest::command;
 
-/// How long the kernel's audit thread may take to log what happened.
+/// How long a service may take to do something, and the kernel's audit thread to log what happened.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program under a path of its own, which needs no library: `busybox`, which does what it is called.
@@ -99,6 +99,16 @@ impl Drop for Running {
     }
 }
 
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it never came about that {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// What the kernel logs from now on.
 #[derive(Debug)]
 pub(crate) struct AuditLog(fs_err::File);
@@ -112,9 +122,9 @@ impl AuditLog {
         Self(file)
     }
 
-    /// Waits for a line with all of these words.
+    /// Waits for a line with all of these words, and returns those before it.
     #[track_caller]
-    pub(crate) fn wait_for(&mut self, words: &[&str]) {
+    pub(crate) fn wait_for(&mut self, words: &[&str]) -> Vec<String> {
         let begin = Instant::now();
         let mut seen = Vec::new();
         loop {
@@ -124,7 +134,7 @@ impl AuditLog {
                     record.truncate(length);
                     let line = String::from_utf8_lossy(&record).into_owned();
                     if words.iter().all(|word| line.contains(word)) {
-                        return;
+                        return seen;
                     }
                     seen.push(line);
                 }

@@ -3,8 +3,9 @@
 #
 #   suite.sh bookworm|trixie [FILTER…]
 #
-# FILTERs choose tests of the ordinary boot by name. GUEST_SEED repeats the random steps of an earlier run, whose seed
-# stands in target/vm/SUITE/out and in the message of a failed test.
+# FILTERs choose tests of the ordinary boot by name, and those that begin with services:: tests of the boot that has
+# Debian's services. GUEST_SEED repeats the random steps of an earlier run, whose seed stands in target/vm/SUITE/out and
+# in the message of a failed test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -31,7 +32,8 @@ boot() {
     # The tests begin with an empty policy directory, and take from the distribution's what they need.
     printf '#!/bin/sh\nmv /etc/apparmor.d /t/distribution\nexec /t/guest --test-threads=1 %s\n' "$*" >"$payload/run"
     chmod 0755 "$payload/run"
-    tests/vm/run.sh --append "aa_converge_guest $append" --timeout 600 "$suite" "$payload" "$out" || status=$?
+    tests/vm/run.sh "${options[@]}" --append "aa_converge_guest $append" --timeout 600 "$suite" "$payload" "$out" ||
+        status=$?
     if ((status == 0)) && ! grep -q '^test result: ok\. [1-9]' "$out/console.txt"; then
         echo "suite.sh: no test ran in this boot" >&2
         status=1
@@ -39,13 +41,24 @@ boot() {
     ((status == 0)) || failed=1
 }
 
+# boot_with_services NAME ARGUMENT…: the same in a guest that has Debian's services.
+boot_with_services() {
+    tests/vm/setup.sh "$suite" monitored nginx prometheus-node-exporter >/dev/null
+    local options=(--layer monitored)
+    boot "$1" '' "${@:2}"
+}
+
+options=() # of run.sh
 failed=0
-if ((${#filters[@]})); then
+if [[ "${filters[*]}" == *services::* ]]; then
+    boot_with_services filtered "${filters[@]}"
+elif ((${#filters[@]})); then
     boot filtered '' "${filters[@]}"
 else
-    boot ordinary '' --skip boots::
+    boot ordinary '' --skip boots:: --skip services::
     boot complain apparmor.mode=complain boots::complain::
     boot blind 'apparmor.hash_policy=0 apparmor.export_binary=0' boots::blind::
     boot absent apparmor=0 boots::absent::
+    boot_with_services services services::
 fi
 exit "$failed"
