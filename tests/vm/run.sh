@@ -51,7 +51,7 @@ boot() {
     timeout --kill-after=5 "$4" qemu-system-x86_64 -accel "$1" -cpu max -m "$memory" -nodefaults -no-reboot \
         -display none -monitor none -serial stdio -serial "file:$3" -kernel "$vm/vmlinuz" -initrd "$2" \
         -append "console=ttyS0 quiet loglevel=3 panic=-1 log_buf_len=4M apparmor=1 security=apparmor $append" \
-        </dev/null 2>&1 | tr -d '\r'
+        </dev/null 2>&1 | sed --unbuffered 's|\r||'
 }
 
 # ended CONSOLE: the status of the payload, nothing if there is none.

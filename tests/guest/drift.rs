@@ -1,0 +1,77 @@
+//! What others did to the kernel's policy is found and put right.
+
+use serde_json::json;
+
+use crate::guest::{Guest, document, profile, simple};
+use crate::kernel::{self, policy, revision};
+
+#[test]
+fn unloaded_replaced_and_switched_profiles_are_each_found_and_repaired() {
+    let guest = Guest::fresh();
+    let document = document(json!([simple("one"), simple("two"), simple("three"), simple("four")]));
+    guest.converge(&document);
+    let right = policy();
+
+    kernel::remove("one");
+    kernel::load(&profile("two").replace("/opt/data/two r", "/** rw"));
+    kernel::load_with(&["--Complain"], &profile("three"));
+    let wrong = policy();
+    assert_eq!(wrong["three"].mode, "complain");
+    assert_ne!(wrong["two"], right["two"]);
+
+    let before = revision();
+    let check = guest.apply_with(&["--check"], &document);
+    check.expect(0);
+    assert_eq!((policy(), revision()), (wrong, before), "--check has no effect");
+
+    let run = guest.converge(&document);
+    assert_eq!(policy(), right);
+    assert_eq!(revision(), before + 1, "all three in one write");
+    for (run, outcome) in [(&check, "planned"), (&run, "applied")] {
+        for (file, reason) in [("one", "kernel-missing"), ("two", "kernel-drift"), ("three", "kernel-mode")] {
+            let entry = run.entry(file);
+            assert_eq!((&entry["action"], &entry["outcome"]), (&json!("reload"), &json!(outcome)), "{run:#?}");
+            assert!(entry["reasons"].as_array().unwrap().contains(&json!(reason)), "{run:#?}");
+        }
+        assert_eq!(run.report["profiles"].as_array().unwrap().len(), 3, "`four` is as it should be: {run:#?}");
+    }
+    guest.expect_in_sync(&document);
+}
+
+#[test]
+fn drift_in_the_kernel_and_in_files_is_repaired_together() {
+    let guest = Guest::fresh();
+    let document = document(json!([simple("one"), simple("two")]));
+    guest.converge(&document);
+    let right = policy();
+    let by_hand = profile("one").replace("/opt/data/one r", "/** rw");
+    guest.write("one", &by_hand);
+    kernel::load(&by_hand);
+    kernel::remove("two");
+    guest.converge(&document);
+    assert_eq!(policy(), right);
+    assert_eq!(fs_err::read_to_string(guest.policy("one")).unwrap(), profile("one"));
+}
+
+#[test]
+fn old_policy_in_the_parsers_cache_does_not_come_back() {
+    let guest = Guest::fresh();
+    let old = profile("one").replace("/opt/data/one r", "/** rw");
+    guest.write("one", &old);
+    let boot = |guest: &Guest| {
+        kernel::unload_everything();
+        // As apparmor.service does (/lib/apparmor/rc.apparmor.functions).
+        let file = guest.policy("one");
+        crate::guest::tool(crate::guest::PARSER, ["--replace".as_ref(), "--write-cache".as_ref(), file.as_os_str()]);
+    };
+    boot(&guest);
+    let document = document(json!([simple("one")]));
+    guest.converge(&document);
+    let right = policy();
+    // The parser believes a cache that is no older than the file.
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    fs_err::File::options().write(true).open(guest.policy("one")).unwrap().set_modified(long_ago).unwrap();
+    boot(&guest);
+    assert_eq!(policy(), right);
+    guest.expect_in_sync(&document);
+}
