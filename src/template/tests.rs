@@ -140,6 +140,14 @@ fn terms_become_rules() {
 }
 
 #[test]
+fn a_variable_before_a_plus_or_an_equals_sign_is_no_assignment() {
+    assert_has(
+        json!({ "config": ["@{HOME}+", "@{HOME}=/x", "@{HOME}/x=1"] }),
+        &["\"@{HOME}+{,/**}\" r,", "\"@{HOME}=/x{,/**}\" r,", "@{HOME}/x=1{,/**} r,"],
+    );
+}
+
+#[test]
 fn an_abi_of_4_tells_listening_from_connecting() {
     let common = "create, getattr, getopt, receive, send, setattr, setopt, shutdown";
     assert_has(

@@ -10,7 +10,10 @@ use std::fmt::Write as _;
 /// (parser_lex.l, ID and QUOTED_ID). Quotes change nothing in what it means.
 pub(super) fn quoted(value: &str) -> Cow<'_, str> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._+-*?{}@,:=~%".contains(letter);
-    if value.chars().all(plain) && !value.contains(",,") && !value.ends_with(',') {
+    // After a variable that begins a rule, `=` and `+` begin an assignment.
+    let after_variable = value.strip_prefix("@{").and_then(|rest| rest.split_once('}')).map_or("/", |(_, rest)| rest);
+    let begins_like_a_path = after_variable.is_empty() || after_variable.starts_with('/');
+    if value.chars().all(plain) && begins_like_a_path && !value.contains(",,") && !value.ends_with(',') {
         return Cow::Borrowed(value);
     }
     Cow::Owned(format!("\"{value}\""))
