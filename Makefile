@@ -1,16 +1,20 @@
 # Everything there is to run. Each target installs what it needs with apt, and only what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-vm schemas clean
+.PHONY: help demo test test-vm check bench bench-vm schemas clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see real policy converge in a scratch root under target/demo (Debian 12+, Ubuntu 22.04+)
 	@scripts/demo.sh
 
 test: ## every test, with each stage's time (Debian 12)
 	@scripts/test.sh
+
+test-vm: ## the tests on real kernels alone: Debian 12's 6.1 and Debian 13's 6.12, in a virtual machine
+	@tests/vm/suite.sh bookworm
+	@tests/vm/suite.sh trixie
 
 check: ## the quick round: format, lints, unit tests
 	@scripts/require-rust.sh

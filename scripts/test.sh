@@ -86,24 +86,41 @@ barrier() {
     }
 }
 
+# What runs in a virtual machine is no part of --all-targets.
+build_tests() {
+    cargo test --locked --all-targets --no-run
+    cargo test --locked --test guest --no-run
+}
+
+lints() {
+    cargo clippy --locked --all-targets -- --deny warnings
+    cargo clippy --locked --test guest --bench kernel -- --deny warnings
+}
+
 unit_tests() {
     cargo test --locked --lib --bins
     cargo test --locked --doc
 }
 
-stage packages scripts/install-packages.sh apparmor apparmor-profiles apparmor-profiles-extra jq shellcheck strace
+stage packages scripts/install-packages.sh apparmor apparmor-profiles apparmor-profiles-extra jq shellcheck strace \
+    qemu-system-x86 seabios cpio
 stage toolchain scripts/require-rust.sh
 stage parser-of-debian-13 scripts/fetch-parser.sh trixie "${CARGO_TARGET_DIR:-target}/tmp/apparmor-trixie"
 barrier
 
-stage build-tests cargo test --locked --all-targets --no-run
+stage build-tests build_tests
+stage build-release cargo build --locked --release --bin aa-converge
+stage guest-of-debian-12 tests/vm/setup.sh bookworm
+stage guest-of-debian-13 tests/vm/setup.sh trixie
 stage format cargo fmt --check
-stage shell-scripts shellcheck scripts/*.sh tests/vm/{init,run.sh,setup.sh} .ci/run
+stage shell-scripts shellcheck scripts/*.sh tests/vm/{init,*.sh} .ci/run
 barrier
 
 # The longest first. What may have to compile comes right behind, while nothing else waits for cargo's lock.
+stage vm-6.12 tests/vm/suite.sh trixie
+stage vm-6.1 tests/vm/suite.sh bookworm
 stage faults cargo test --locked --test host -- faults::
-stage lints cargo clippy --locked --all-targets -- --deny warnings
+stage lints lints
 stage documentation env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --no-deps
 for suite in tests/*.rs; do
     [[ -e $suite ]] || continue

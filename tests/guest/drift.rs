@@ -53,6 +53,38 @@ fn drift_in_the_kernel_and_in_files_is_repaired_together() {
     assert_eq!(fs_err::read_to_string(guest.policy("one")).unwrap(), profile("one"));
 }
 
+/// The files that a run opens below the directories of loaded profiles.
+fn opened_of_profiles(guest: &Guest, document: &serde_json::Value) -> Vec<String> {
+    let trace = "/tmp/trace";
+    let run = guest.run_under(
+        &["strace", "-f", "-o", trace, "-e", "trace=open,openat,openat2"],
+        &["apply"],
+        &document.to_string(),
+    );
+    run.expect(0);
+    assert!(!run.changed(), "{run:#?}");
+    let trace = fs_err::read_to_string(trace).unwrap();
+    assert!(trace.contains("apparmor"), "the trace shows what is opened");
+    trace
+        .lines()
+        .filter(|line| line.contains("/policy/") && line.contains("/sha") && !line.contains("ENOENT"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn profiles_are_looked_at_only_after_something_was_loaded_and_then_only_ours() {
+    let guest = Guest::fresh();
+    let document = document(json!([simple("one"), simple("two")]));
+    guest.converge(&document);
+    assert_eq!(opened_of_profiles(&guest, &document), [""; 0]);
+    kernel::load("profile docker-default {\n  file,\n}\n");
+    let opened = opened_of_profiles(&guest, &document);
+    assert_eq!(opened.len(), 2, "{opened:#?}");
+    assert!(opened.iter().all(|line| line.contains("/one.") || line.contains("/two.")), "{opened:#?}");
+    assert_eq!(opened_of_profiles(&guest, &document), [""; 0]);
+}
+
 #[test]
 fn old_policy_in_the_parsers_cache_does_not_come_back() {
     let guest = Guest::fresh();

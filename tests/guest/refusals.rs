@@ -91,6 +91,24 @@ fn a_container_does_not_manage_its_hosts_policy() {
 }
 
 #[test]
+fn a_container_with_a_policy_namespace_of_its_own_manages_that() {
+    let guest = Guest::fresh();
+    kernel::load("profile :apart:already {\n  file,\n}\n");
+    let entered = "echo 'exec :apart:unconfined' >/proc/self/attr/apparmor/exec && exec \"$@\"";
+    let container = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", entered, "sh"];
+    let wanted = document(json!([simple("one")])).to_string();
+    let run = guest.run_under(&container, &["apply"], &wanted);
+    run.expect(0);
+    assert!(run.changed());
+    assert_eq!(policy().keys().collect::<Vec<_>>(), [":apart://already", ":apart://one"]);
+    let before = kernel::revisions();
+    let run = guest.run_under(&container, &["apply"], &wanted);
+    run.expect(0);
+    assert!(!run.changed(), "{run:#?}");
+    assert_eq!(kernel::revisions(), before);
+}
+
+#[test]
 fn a_kernel_that_shows_no_hashes_is_verified_by_the_bytes_it_keeps() {
     let guest = Guest::fresh();
     kernel::set_parameter("hash_policy", "N");
