@@ -82,28 +82,3 @@ mod absent {
         assert_eq!(status.report["error"]["code"], "no_apparmor");
     }
 }
-
-/// Booted with `apparmor.hash_policy=0 apparmor.export_binary=0`.
-mod blind {
-    use serde_json::json;
-
-    use crate::guest::{Guest, document, profile, simple};
-    use crate::kernel::{self, policy};
-
-    #[test]
-    fn a_kernel_that_shows_no_evidence_is_told_and_refused_unless_accepted() {
-        let guest = Guest::fresh();
-        let mut wanted = document(json!([simple("one"), simple("two")]));
-        guest.expect_refusal(&wanted, "kernel-without-evidence");
-        wanted["accept"] = json!([{ "code": "kernel-without-evidence", "reason": "small kernel" }]);
-        let run = guest.converge(&wanted);
-        assert!(run.warns("small kernel"), "{run:#?}");
-        assert_eq!(policy().keys().collect::<Vec<_>>(), ["one", "two"]);
-        guest.expect_in_sync(&wanted);
-
-        kernel::remove("one");
-        kernel::load_with(&["--Complain"], &profile("two"));
-        guest.converge(&wanted);
-        assert_eq!(policy().values().map(|loaded| &*loaded.mode).collect::<Vec<_>>(), ["enforce", "enforce"]);
-    }
-}

@@ -28,7 +28,9 @@ impl Guest {
     pub(crate) fn fresh() -> Self {
         let guest = Self::on_any_kernel();
         kernel::unload_everything();
-        kernel::set_parameter("mode", "enforce");
+        for (parameter, value) in [("mode", "enforce"), ("hash_policy", "Y"), ("export_binary", "Y")] {
+            kernel::set_parameter(parameter, value);
+        }
         guest
     }
 

@@ -121,5 +121,23 @@ fn a_kernel_that_shows_no_hashes_is_verified_by_the_bytes_it_keeps() {
     let run = guest.converge(&document);
     assert_eq!(run.entry("two")["reasons"], json!(["kernel-drift"]));
     guest.expect_in_sync(&document);
-    kernel::set_parameter("hash_policy", "Y");
+}
+
+#[test]
+fn a_kernel_that_shows_no_evidence_is_told_and_refused_unless_accepted() {
+    let guest = Guest::fresh();
+    kernel::set_parameter("hash_policy", "N");
+    kernel::set_parameter("export_binary", "N");
+    let mut wanted = document(json!([simple("one"), simple("two")]));
+    guest.expect_refusal(&wanted, "kernel-without-evidence");
+    wanted["accept"] = json!([{ "code": "kernel-without-evidence", "reason": "small kernel" }]);
+    let run = guest.converge(&wanted);
+    assert!(run.warns("small kernel"), "{run:#?}");
+    assert_eq!(policy().keys().collect::<Vec<_>>(), ["one", "two"]);
+    guest.expect_in_sync(&wanted);
+
+    kernel::remove("one");
+    kernel::load_with(&["--Complain"], &profile("two"));
+    guest.converge(&wanted);
+    assert_eq!(policy().values().map(|loaded| &*loaded.mode).collect::<Vec<_>>(), ["enforce", "enforce"]);
 }

@@ -116,9 +116,7 @@ fn after_a_kill_the_next_run_restores_files_and_kernel() {
         assert!(!run.report["recovered"].is_null(), "{context}: {run:#?}");
         assert_eq!(policy(), loaded, "{context}");
         assert!(guest.files() == files, "{context}");
-        guest.expect_in_sync(&before());
         guest.converge(&after());
-        guest.expect_in_sync(&after());
     }
 }
 
