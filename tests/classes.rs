@@ -87,6 +87,10 @@ fn said(output: &Output) -> String {
 fn rendered(document: &Value) -> Result<BTreeMap<String, String>, String> {
     let desired = document::parse(document.to_string().as_bytes()).map_err(|problems| format!("{problems:#?}"))?;
     let rendered = render::render(&desired).map_err(|problems| format!("{problems:#?}"))?;
+    // `apply` refuses what the host does not declare; `render` knows no host.
+    if let Some(warning) = rendered.warnings.iter().find(|warning| warning.contains("which the host must declare")) {
+        return Err(warning.clone());
+    }
     Ok(rendered.texts.into_iter().map(|text| (text.path, text.content)).collect())
 }
 
