@@ -59,7 +59,7 @@ fn main() -> Result<(), Failure> {
     parser(&["-r", "-W"], &files)?;
     let warm = median(RUNS, || parser(&["-r"], &files))?;
 
-    let start = median(RUNS, || run(Command::new(&bench.program).arg("--version")))?;
+    let start = median(RUNS, || run(command(&bench.program).arg("--version")))?;
     let parser_start = median(RUNS, || parser(&["--version"], &[]))?;
 
     let count = files.len();
@@ -123,7 +123,7 @@ impl Bench {
     }
 
     fn apply(&self) -> Result<(), Failure> {
-        run(Command::new(&self.program).args(["apply", "--format", "json", DOCUMENT]))
+        run(command(&self.program).args(["apply", "--format", "json", DOCUMENT]))
     }
 }
 
@@ -147,8 +147,14 @@ fn texts() -> Result<BTreeMap<String, String>, Failure> {
     Ok(texts)
 }
 
+/// A process of any program.
+#[expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
+fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
 fn parser(options: &[&str], files: &[PathBuf]) -> Result<(), Failure> {
-    run(Command::new("/usr/sbin/apparmor_parser").args(options).args(files))
+    run(command("/usr/sbin/apparmor_parser").args(options).args(files))
 }
 
 fn run(command: &mut Command) -> Result<(), Failure> {
@@ -191,7 +197,7 @@ impl Neighbour {
     fn during(work: impl FnOnce() -> Result<Duration, Failure>) -> Result<Duration, Failure> {
         let text = "/tmp/neighbour";
         fs::write(text, "profile bench-neighbour {\n}\n")?;
-        run(Command::new("/usr/sbin/apparmor_parser").args(["-Q", "-K", "-T", "-o", "/tmp/neighbour.blob", text]))?;
+        run(command("/usr/sbin/apparmor_parser").args(["-Q", "-K", "-T", "-o", "/tmp/neighbour.blob", text]))?;
         let blob = fs::read("/tmp/neighbour.blob")?;
         let (done, loads) = (AtomicBool::new(false), AtomicU32::new(0));
         let took = std::thread::scope(|scope| {
