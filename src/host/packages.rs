@@ -106,14 +106,14 @@ impl Packages {
         else {
             return;
         };
-        for line in sums
-            .split(|byte| *byte == b'\n')
-            .filter(|line| line.get(32..).is_some_and(|path| path.starts_with(prefix.as_bytes())))
-        {
-            let line = String::from_utf8_lossy(line);
-            let Some((sum, path)) = line.split_once("  ") else { continue };
-            let shipped = Shipped { package: package.to_owned(), md5: from_hex(sum) };
-            self.shipped.entry(Path::new("/").join(path)).or_insert(shipped);
+        for line in sums.split(|byte| *byte == b'\n') {
+            // The sum has 32 digits, whatever stands there: what follows is the path.
+            let Some((sum, path)) = line.split_at_checked(32) else { continue };
+            if path.starts_with(prefix.as_bytes()) {
+                let path = Path::new("/").join(&*String::from_utf8_lossy(&path[2..]));
+                let md5 = std::str::from_utf8(sum).ok().and_then(from_hex);
+                self.shipped.entry(path).or_insert(Shipped { package: package.to_owned(), md5 });
+            }
         }
     }
 }
@@ -174,6 +174,8 @@ mod tests {
         packages.add_sums(sums.as_bytes(), "b", Path::new(POLICY));
         assert_eq!((owner(&packages, "abi/with space"), owner(&packages, "x")), (Some("b"), Some("a")));
         assert_eq!(packages.iter().count(), 2);
+        packages.add_sums(b"  etc/apparmor0d/xxxxxxxxxxxxxxxx  etc/apparmor.d/", "b", Path::new(POLICY));
+        assert!(packages.iter().all(|(path, _)| path.starts_with(POLICY)), "a line without a sum");
         assert!(!packages.shipped(Path::new("/etc/apparmor.d/abi/with space")).unwrap().is_edited(b"a"));
     }
 
