@@ -211,7 +211,9 @@ fn check_pattern(pattern: &str) -> Result<(), BadValue> {
 fn check_class(class: &str) -> Result<(), BadValue> {
     let members = class.strip_prefix('^').unwrap_or(class).as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _.,:+=@%~-".contains(byte);
-    let ranges_are_ordered = members.windows(3).all(|three| three[1] != b'-' || three[0] <= three[2]);
+    // The parser takes a hyphen at the end for a range that lacks its end; at the beginning it is one of the class.
+    let ranges_are_ordered =
+        members.windows(3).all(|three| three[1] != b'-' || three[0] <= three[2]) && members.last() != Some(&b'-');
     if members.is_empty() || !members.iter().all(plain) || !ranges_are_ordered || class.contains("@{") {
         return because(
             "as AppArmor reads it, brackets hold a class such as [a-z0-9_] or [^.], of letters, digits and plain punctuation",
