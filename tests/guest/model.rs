@@ -212,8 +212,8 @@ fn random_steps_leave_what_a_simple_model_says() {
             1 => {
                 let mut wanted = BTreeMap::new();
                 for name in (0..FILES).map(file) {
-                    let keeps = model.spoiled.contains(&name) || random.below(3) > 0;
-                    let known = model.listed.get(&name).copied().filter(|_| random.below(2) == 0);
+                    let keeps = model.spoiled.contains(&name) || random.below(5) > 0;
+                    let known = model.listed.get(&name).copied().filter(|_| random.below(4) > 0);
                     if keeps {
                         wanted.insert(name, known.unwrap_or_else(|| Text::any(&mut random, VARIANTS)));
                     }
