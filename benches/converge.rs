@@ -1,8 +1,8 @@
 //! How long `aa-converge apply` takes beside what it cannot do without.
 //!
 //! Three cases (nothing to do, one changed of N, everything changed) for several N, each beside its limit, measured in
-//! the same run on the same files: `sha256sum`, the bare parser, the flushes that durability needs. Nothing is asserted:
-//! a benchmark on somebody's busy machine is no test.
+//! the same run on the same files, in turn with it: `sha256sum`, the bare parser, the flushes that durability needs.
+//! Nothing is asserted: a benchmark on somebody's busy machine is no test.
 //!
 //! The N profiles are copies of the distribution's real ones. Each copy has names and attachments of its own; its
 //! includes are the distribution's.
@@ -105,6 +105,13 @@ struct Root {
     dir: TempDir,
 }
 
+impl Drop for Root {
+    fn drop(&mut self) {
+        // The directory cannot be removed before; what stays of it then shows in target/tmp.
+        let _unmounted = time(command("umount").arg(self.path("run")));
+    }
+}
+
 impl Root {
     fn new() -> Result<Self, Failure> {
         let root = Self { dir: TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))? };
@@ -118,6 +125,9 @@ impl Root {
         }
         copy(Path::new("/etc/apparmor"), &root.path("etc"))?;
         copy(Path::new("/usr/share/apparmor-features"), &root.path("usr/share"))?;
+        // As on every host: what is compiled is written there. scripts/bench.sh gives this process mounts of its own.
+        fs::create_dir(root.path("run"))?;
+        time(command("mount").args(["-t", "tmpfs", "tmpfs"]).arg(root.path("run")))?;
         Ok(root)
     }
 
@@ -207,38 +217,37 @@ fn measure(size: usize, pool: &Texts, runs: usize) -> Result<Vec<Row>, Failure> 
     progress(&format!("{size}: first apply"))?;
     let first = time(&mut root.apply(&[], &document)?)?;
 
-    progress(&format!("{size}: no-op"))?;
-    let no_op = median(runs, || time(&mut root.apply(&[], &document)?))?;
+    progress(&format!("{size}: no-op and one changed"))?;
     let files = root.files()?;
-    let hashing = median(runs, || time(command("sha256sum").args(&files)))?;
-    let no_op_memory = peak_memory(&mut root.apply(&[], &document)?)?;
-    let no_op_processes = processes(&root, &document)?;
-
-    progress(&format!("{size}: one changed"))?;
-    let mut flip = false;
-    let mut other_document = || {
-        flip = !flip;
-        if flip { &document_one_changed } else { &document }
-    };
-    let one = median(runs, || time(&mut root.apply(&[], other_document())?))?;
-    let one_memory = peak_memory(&mut root.apply(&[], other_document())?)?;
-    let one_processes = processes(&root, other_document())?;
-    let compile = median(runs, || time(&mut root.bare_parser(std::iter::once(middle))))?;
-    let eight_flushes = median(runs, || root.flushes(8))?;
+    let one_or_none = |round: usize| if round % 2 == 0 { &document_one_changed } else { &document };
+    let [one, no_op, compile, eight_flushes, hashing] = medians(
+        runs,
+        [
+            &|round| time(&mut root.apply(&[], one_or_none(round))?),
+            // The round's document again: nothing is left to do.
+            &|round| time(&mut root.apply(&[], one_or_none(round))?),
+            &|_| time(&mut root.bare_parser(std::iter::once(middle))),
+            &|_| root.flushes(8),
+            &|_| time(command("sha256sum").args(&files)),
+        ],
+    )?;
+    let no_op_memory = peak_memory(&mut root.apply(&[], one_or_none(runs + 1))?)?;
+    let no_op_processes = processes(&root, one_or_none(runs + 1))?;
+    let one_memory = peak_memory(&mut root.apply(&[], one_or_none(runs))?)?;
+    let one_processes = processes(&root, one_or_none(runs + 1))?;
 
     progress(&format!("{size}: everything changed"))?;
-    let mut flip = false;
-    let everything = median(everything_runs, || {
-        flip = !flip;
-        time(&mut root.apply(&[], if flip { &document_changed } else { &document })?)
-    })?;
-    let bare = median(everything_runs, || time(&mut root.bare_parser(texts.keys())))?;
-    let all_flushes = median(everything_runs, || root.flushes(size))?;
-    let everything_memory = if size > 500 {
-        None
-    } else {
-        Some(peak_memory(&mut root.apply(&[], if everything_runs % 2 == 0 { &document_changed } else { &document })?)?)
-    };
+    let all_or_none = |round: usize| if round % 2 == 0 { &document_changed } else { &document };
+    let [everything, bare, all_flushes] = medians(
+        everything_runs,
+        [
+            &|round| time(&mut root.apply(&[], all_or_none(round))?),
+            &|_| time(&mut root.bare_parser(texts.keys())),
+            &|_| root.flushes(size),
+        ],
+    )?;
+    let everything_memory =
+        if size > 500 { None } else { Some(peak_memory(&mut root.apply(&[], all_or_none(everything_runs))?)?) };
 
     let row = |case, took, limit, limit_is, goal, memory, processes| Row {
         profiles: size,
@@ -423,10 +432,21 @@ fn time(command: &mut Command) -> Result<Duration, Failure> {
     Ok(took)
 }
 
-fn median(runs: usize, mut run: impl FnMut() -> Result<Duration, Failure>) -> Result<Duration, Failure> {
-    let mut times = (0..runs).map(|_| run()).collect::<Result<Vec<_>, _>>()?;
-    times.sort();
-    Ok(times[times.len() / 2])
+/// The medians of what is measured in turn, `rounds` times, so that whatever else the machine does meets all of it alike.
+fn medians<const N: usize>(
+    rounds: usize,
+    measured: [&dyn Fn(usize) -> Result<Duration, Failure>; N],
+) -> Result<[Duration; N], Failure> {
+    let mut times = [const { Vec::new() }; N];
+    for round in 0..rounds {
+        for (times, measure) in times.iter_mut().zip(measured) {
+            times.push(measure(round)?);
+        }
+    }
+    Ok(times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
+    }))
 }
 
 fn seconds(time: Duration) -> String {

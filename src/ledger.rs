@@ -14,6 +14,9 @@ use crate::tree::Input;
 /// The format that this program writes.
 pub const FORMAT: u32 = 1;
 
+/// What a place or a record takes in a written ledger, with its share of inputs: enough to grow a buffer but once.
+const USUAL_BYTES_OF_AN_ENTRY: usize = 384;
+
 /// Everything that is remembered between runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -211,7 +214,8 @@ impl Ledger {
         (self.inputs, self.toolchains) = (inputs.values, toolchains.values);
         self.input_lists = lists;
         // Maps with checked strings for keys, numbers and enums: nothing in a ledger can fail to become JSON.
-        let mut bytes = serde_json::to_vec(&Written { format: FORMAT, ledger: &self }).unwrap_or_default();
+        let mut bytes = Vec::with_capacity((self.held.len() + self.compiled.len()) * USUAL_BYTES_OF_AN_ENTRY);
+        let _cannot_fail = serde_json::to_writer(&mut bytes, &Written { format: FORMAT, ledger: &self });
         bytes.push(b'\n');
         bytes
     }

@@ -10,7 +10,7 @@ use crate::host::kernel::Evidence;
 use crate::host::packages::Packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
-use crate::host::stage::Stage;
+use crate::host::stage::{STAGE, Stage};
 use crate::host::{Host, LockedHost};
 use crate::ledger::Recorded;
 use crate::observe::POLICY_DIR;
@@ -218,6 +218,7 @@ fn compile_sources(
     let view = Parsed { stage: &stage, conf: &observed.parser_conf, kernel_features: &features };
     let told = |at: parser::Progress<'_>| progress(at.done, at.total, &at.file.to_string_lossy());
     let results = host.parser.compile_all(view, &jobs, host.jobs, &host.cancel, &told)?;
+    spool.discard(directory, STAGE);
     let real = |error: CompileError| EntryError {
         message: error.message,
         file: error.file.map(|path| host.root.shown(&path).display().to_string()),

@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 
+/// The name of the staged view in its private directory.
+pub const STAGE: &str = "stage";
+
 /// A staged view below a private directory; its owner removes it together with that directory.
 #[derive(Debug)]
 pub struct Stage {
@@ -40,7 +43,7 @@ impl Stage {
     pub fn new(spool: &Path, base: &Path) -> Result<Self, Error> {
         let mut stage = Self {
             spool: spool.to_owned(),
-            top: spool.join("stage"),
+            top: spool.join(STAGE),
             base: base.to_owned(),
             staged: HashSet::new(),
             outputs: AtomicUsize::new(0),
