@@ -8,6 +8,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::profile::is_unseen;
+
 /// Defines [`Objection`]: each variant with its scope, its code and what it stands for.
 macro_rules! objections {
     ($($(#[doc = $meaning:literal])+ $name:ident, $scope:ident, $code:literal;)+) => {
@@ -81,14 +83,41 @@ objections! {
     WriteProc, Entry, "write-proc";
     /// Writing all settings of devices and drivers.
     WriteSys, Entry, "write-sys";
+    /// Writing who there is and who may become whom: users, groups, passwords, keys for logging in, sudo, PAM.
+    WriteAccounts, Entry, "write-accounts";
+    /// Writing what the host or its users run or load by themselves: units, jobs, boot and login scripts, hooks, settings
+    /// of the dynamic linker.
+    WriteStartup, Entry, "write-startup";
+    /// Writing the policy that confines: AppArmor's files, its interface in the kernel, this program's records.
+    WritePolicy, Entry, "write-policy";
+    /// Writing the kernel's own settings, interfaces or memory.
+    WriteKernel, Entry, "write-kernel";
+    /// Reading or writing a disk or the machine's memory beneath all files and their permissions.
+    RawDevice, Entry, "raw-device";
+    /// Asking a daemon that does as root what it is asked to: container engines, virtual machines, the init.
+    ControlSocket, Entry, "control-socket";
     /// Reading everything, secrets included.
     ReadRoot, Entry, "read-root";
-    /// Executing whatever a directory of programs holds.
+    /// Executing whatever a directory that is not the service's own holds.
     ExecuteDirectory, Entry, "execute-directory";
     /// Executing a program outside of any profile.
     ExecuteUnconfined, Entry, "execute-unconfined";
     /// Network access that names no address family.
     NetworkAnyFamily, Entry, "network-any-family";
+    /// Links to whatever there is.
+    LinkAny, Entry, "link-any";
+    /// Changing into whatever profile there is, or into none.
+    ChangeProfileAny, Entry, "change-profile-any";
+    /// Mounting and unmounting whatever and wherever, or changing the root.
+    MountAny, Entry, "mount-any";
+    /// Tracing processes of whatever profile, or of none.
+    PtraceAny, Entry, "ptrace-any";
+    /// Sending signals to processes of whatever profile.
+    SignalAny, Entry, "signal-any";
+    /// Speaking to whoever is on D-Bus about whatever.
+    DbusAny, Entry, "dbus-any";
+    /// Connecting to whatever socket of this host.
+    UnixAny, Entry, "unix-any";
     /// All capabilities at once.
     CapabilityAny, Entry, "capability-any";
     /// The capability to change auditing, and so to hide.
@@ -151,15 +180,16 @@ impl Reason {
     /// How many characters a reason may have.
     pub const MAX: usize = 1000;
 
-    /// Checks a reason: 1 to [`Self::MAX`] characters, no control characters, not beginning with a space.
+    /// Checks a reason: 1 to [`Self::MAX`] characters, no control characters or others that are not seen, not beginning
+    /// with a space.
     ///
     /// # Errors
     /// The rule.
     pub fn new(reason: impl Into<String>) -> Result<Self, &'static str> {
         let reason = reason.into();
         let length = reason.chars().take(Self::MAX + 1).count();
-        if reason.is_empty() || length > Self::MAX || reason.starts_with(' ') || reason.chars().any(char::is_control) {
-            return Err("1 to 1000 characters in one line, not beginning with a space");
+        if reason.is_empty() || length > Self::MAX || reason.starts_with(' ') || reason.chars().any(is_unseen) {
+            return Err("1 to 1000 characters in one line, all of them seen, not beginning with a space");
         }
         Ok(Self(reason))
     }

@@ -1,18 +1,21 @@
 //! Path patterns as the sets of paths that they match: whether two have a path in common, whether one covers another,
-//! and how much of a directory one takes.
+//! and whether one reaches what it does not name.
 //!
 //! A [`Glob`] is the finite automaton that apparmor_parser makes of a pattern (parser_regex.c,
 //! convert_aaregex_to_pcre), over bytes and without the NUL byte, which no path has.
 //!
-//! **Invariant:** the answers are exact, but where an automaton outgrows its bound: then two patterns are taken to have
-//! a path in common, neither to cover the other, and a pattern to take all of a directory.
+//! **Invariant:** the answers are exact, but where a question outgrows its bound: then two patterns are taken to have a
+//! path in common, and neither to cover the other.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use crate::syntax::{Unexpandable, Variables};
 
-/// How many sets of states one question may look at.
+/// How many sets of states a question about covering may look at.
 const MOST_SETS: usize = 20_000;
+
+/// How many pairs of states the question whether two patterns meet may look at.
+const MOST_PAIRS: usize = 320_000;
 
 /// A set of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,10 @@ impl Bytes {
         self.0[usize::from(byte >> 6)] & 1 << (byte & 63) != 0
     }
 
+    fn is_one(self) -> bool {
+        self.0.iter().map(|word| word.count_ones()).sum::<u32>() == 1
+    }
+
     fn meets(self, other: Self) -> bool {
         self.0.iter().zip(other.0).any(|(a, b)| a & b != 0)
     }
@@ -68,6 +75,40 @@ struct State {
     free: Vec<usize>,
     /// The state that is reached by one of these bytes.
     step: Option<(Bytes, usize)>,
+}
+
+/// What in a pattern stands for more than itself; alternations stand for what is written in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wildcards {
+    /// Nothing.
+    None,
+    /// Classes such as `[a-z]`, and nothing else.
+    ClassesAlone,
+    /// `*`, `**` or `?`.
+    Some,
+}
+
+/// How many characters of a component must be written out, so that it is named.
+#[derive(Debug, Clone, Copy)]
+pub struct Letters {
+    /// Of the first component below a directory.
+    pub first: usize,
+    /// Of the others.
+    pub others: usize,
+}
+
+/// How far a walk below a directory has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    state: usize,
+    /// Whether the present component is the first below the directory.
+    is_first: bool,
+    /// How many characters of the present component are written out, as long as no wildcard came.
+    named: usize,
+    /// Whether the present component has a wildcard.
+    in_wildcard: bool,
+    /// Whether any component has.
+    has_wildcard: bool,
 }
 
 /// A set of paths.
@@ -94,22 +135,8 @@ impl Glob {
     /// Whether there is a path that both match.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {
-        let mut seen = HashSet::from([(0, 0)]);
-        let mut pending = vec![(0, 0)];
-        while let Some((mine, theirs)) = pending.pop() {
-            if (mine, theirs) == (self.end, other.end) || seen.len() > MOST_SETS * 16 {
-                return true;
-            }
-            let (one, two) = (&self.states[mine], &other.states[theirs]);
-            let free = one.free.iter().map(|next| (*next, theirs));
-            let free = free.chain(two.free.iter().map(|next| (mine, *next)));
-            let step = match (one.step, two.step) {
-                (Some((a, one)), Some((b, two))) if a.meets(b) => Some((one, two)),
-                _ => None,
-            };
-            pending.extend(free.chain(step).filter(|pair| seen.insert(*pair)));
-        }
-        false
+        let mut pairs = self.walk(other).enumerate();
+        pairs.any(|(count, pair)| pair == (self.end, other.end) || count > MOST_PAIRS)
     }
 
     /// Whether it matches every path that `other` matches.
@@ -133,59 +160,118 @@ impl Glob {
         true
     }
 
-    /// The share of names in `directory` that it takes, from 0 to 1: of all names of small letters that have one
-    /// length, how many it matches, or takes as much of what is below them; for the length where these are most.
-    ///
-    /// `/etc/**` takes all of `/etc`, `/etc/[a-m]*` half, `/etc/nginx/**` and `/etc/*.conf` next to nothing; `/*/**` and
-    /// `/v*/**` take all of `/var`, and `@{HOME}/**` all of `/home`.
+    /// What any of `globs` matches.
     #[must_use]
-    pub fn share_of(&self, directory: &str) -> f64 {
-        let mut at = self.closure([0]);
-        for byte in directory.trim_end_matches('/').bytes().chain([b'/']) {
-            at = self.after(&at, byte);
+    pub fn union<'g>(globs: impl IntoIterator<Item = &'g Self>) -> Self {
+        let (start, end) = (0, 1);
+        let mut states = vec![State::default(), State::default()];
+        for glob in globs {
+            let first = states.len();
+            states[start].free.push(first);
+            states.extend(glob.states.iter().map(|state| State {
+                free: state.free.iter().map(|next| next + first).collect(),
+                step: state.step.map(|(bytes, next)| (bytes, next + first)),
+            }));
+            states[first + glob.end].free.push(end);
         }
-        self.share_below(&at, 2)
+        Self { states, end }
     }
 
-    /// The share that is taken from the states `at`, just after a slash, looking at names `depth` deep.
-    fn share_below(&self, at: &[usize], depth: usize) -> f64 {
-        const LETTERS: std::ops::RangeInclusive<u8> = b'a'..=b'z';
-        const LENGTHS: std::ops::RangeInclusive<usize> = 3..=12;
-        let mut most: f64 = 0.0;
-        let mut reached = BTreeMap::from([(at.to_vec(), 1.0)]);
-        let mut below = BTreeMap::new();
-        for length in 1..=*LENGTHS.end() {
-            let mut next = BTreeMap::new();
-            for (states, share) in reached {
-                for letter in LETTERS {
-                    let after = self.after(&states, letter);
-                    if !after.is_empty() {
-                        *next.entry(after).or_insert(0.0) += share / 26.0;
-                    }
+    /// Whether everything that it matches begins with a slash.
+    #[must_use]
+    pub fn is_absolute(&self) -> bool {
+        let start = self.closure([0]);
+        let slash = Bytes::one(b'/');
+        !start.contains(&self.end)
+            && start.iter().filter_map(|state| self.states[*state].step).all(|(bytes, _)| bytes == slash)
+    }
+
+    /// Whether everything that it matches ends with a slash, as the names of directories do.
+    #[must_use]
+    pub fn is_of_directories(&self) -> bool {
+        // What leads to the end without a byte, and so comes after the last one.
+        let mut last = vec![false; self.states.len()];
+        last[self.end] = true;
+        while let Some(state) =
+            (0..last.len()).find(|state| !last[*state] && self.states[*state].free.iter().any(|next| last[*next]))
+        {
+            last[state] = true;
+        }
+        let slash = Bytes::one(b'/');
+        let steps = self.states.iter().filter_map(|state| state.step);
+        !last[0] && steps.filter(|(_, next)| last[*next]).all(|(bytes, _)| bytes == slash)
+    }
+
+    /// What in it stands for more than itself.
+    #[must_use]
+    pub fn wildcards(&self) -> Wildcards {
+        let steps = || self.states.iter().filter_map(|state| state.step).map(|(bytes, _)| bytes);
+        if steps().all(Bytes::is_one) {
+            Wildcards::None
+        } else if steps().any(|bytes| bytes == Bytes::any() || bytes == Bytes::within_component()) {
+            Wildcards::Some
+        } else {
+            Wildcards::ClassesAlone
+        }
+    }
+
+    /// Whether it matches a path below `directory`, a pattern that ends with a slash, in which nothing is named: a part
+    /// of it is left to wildcards, and no component of it begins with as many characters as `letters` says that are
+    /// written out.
+    ///
+    /// `/etc/*`, `/etc/[a-f]*`, `/etc/*.conf`, `/etc/??` and `/etc/*/*/**` have such paths below `/etc/`;
+    /// `/etc/nginx/**`, `/etc/app-*` and `/etc/*/nginx.conf` have none. Patterns that have none cannot take the directory
+    /// as a whole together either, but with a wildcard for each of all beginnings of names.
+    #[must_use]
+    pub fn has_unnamed(&self, directory: &Self, letters: Letters) -> bool {
+        let start = Place { state: 0, is_first: true, named: 0, in_wildcard: false, has_wildcard: false };
+        let mut pending: Vec<Place> =
+            self.after_all_of(directory).into_iter().map(|state| Place { state, ..start }).collect();
+        let mut seen: HashSet<Place> = pending.iter().copied().collect();
+        while let Some(at) = pending.pop() {
+            if at.state == self.end && at.has_wildcard {
+                return true;
+            }
+            let state = &self.states[at.state];
+            let mut next: Vec<Place> = state.free.iter().map(|next| Place { state: *next, ..at }).collect();
+            if let Some((bytes, to)) = state.step {
+                let wild = !bytes.is_one();
+                if bytes.has(b'/') {
+                    let has_wildcard = at.has_wildcard || wild;
+                    next.push(Place { state: to, is_first: false, named: 0, in_wildcard: false, has_wildcard });
+                }
+                if wild || at.in_wildcard && !bytes.has(b'/') {
+                    next.push(Place { state: to, named: 0, in_wildcard: true, has_wildcard: true, ..at });
+                } else if !bytes.has(b'/') && at.named + 1 < if at.is_first { letters.first } else { letters.others } {
+                    next.push(Place { state: to, named: at.named + 1, ..at });
                 }
             }
-            reached = next;
-            if reached.len() > MOST_SETS / 100 {
-                return 1.0;
-            }
-            if LENGTHS.contains(&length) {
-                let taken = reached.iter().map(|(states, share)| {
-                    let part = below.entry(states.clone()).or_insert_with(|| {
-                        let within = self.after(states, b'/');
-                        if states.contains(&self.end) || within.contains(&self.end) {
-                            1.0
-                        } else if depth > 1 && !within.is_empty() {
-                            self.share_below(&within, depth - 1)
-                        } else {
-                            0.0
-                        }
-                    });
-                    share * *part
-                });
-                most = most.max(taken.sum());
-            }
+            pending.extend(next.into_iter().filter(|place| seen.insert(*place)));
         }
-        most
+        false
+    }
+
+    /// The states that are reached by any path that `other` matches.
+    fn after_all_of(&self, other: &Self) -> BTreeSet<usize> {
+        self.walk(other).filter(|(_, theirs)| *theirs == other.end).map(|(mine, _)| mine).collect()
+    }
+
+    /// The pairs of states that both reach by the same bytes.
+    fn walk<'g>(&'g self, other: &'g Self) -> impl Iterator<Item = (usize, usize)> + 'g {
+        let mut seen = HashSet::from([(0, 0)]);
+        let mut pending = vec![(0, 0)];
+        std::iter::from_fn(move || {
+            let (mine, theirs) = pending.pop()?;
+            let (one, two) = (&self.states[mine], &other.states[theirs]);
+            let free = one.free.iter().map(|next| (*next, theirs));
+            let free = free.chain(two.free.iter().map(|next| (mine, *next)));
+            let step = match (one.step, two.step) {
+                (Some((a, one)), Some((b, two))) if a.meets(b) => Some((one, two)),
+                _ => None,
+            };
+            pending.extend(free.chain(step).filter(|pair| seen.insert(*pair)));
+            Some((mine, theirs))
+        })
     }
 
     /// The states that are reached from `from` without a byte, these included, in order.

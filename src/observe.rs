@@ -103,6 +103,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     let sources = reader.sources(desired)?;
     let originals = reader.originals(desired, &ledger)?;
     let programs = reader.programs(desired)?;
+    let links = reader.paths(desired)?;
     reader.references(desired, &sources, &originals)?;
     let (kernel, sighting) = match host.kernel.as_deref() {
         Some(kernel) => {
@@ -121,6 +122,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
         originals,
         sources,
         programs,
+        links,
         ledger,
         toolchain,
         parser_conf: conf.conf,

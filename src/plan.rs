@@ -19,7 +19,7 @@ use crate::sighting::Sighting;
 use crate::template::Found;
 use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
 
-mod conflict;
+pub(crate) mod conflict;
 mod facts;
 mod freshness;
 mod goal;
@@ -51,6 +51,8 @@ pub struct Observed {
     pub sources: BTreeMap<PathBuf, Result<Arc<Text>, String>>,
     /// What stands at the paths of the programs that services name.
     pub programs: BTreeMap<Program, Found>,
+    /// Where paths that services name lead, of those that lead elsewhere.
+    pub links: BTreeMap<String, String>,
     /// What earlier runs did.
     pub ledger: Ledger,
     /// What turns text into compiled policy.

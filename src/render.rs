@@ -4,11 +4,13 @@
 //! by `apply`: a program that is a link or a script, variables that others declare, abi files that are missing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Content, Desired, ProfileWant, WantedMode};
+use crate::plan::conflict::{self, Definitions};
 use crate::problem::Problem;
 use crate::profile::ModeScope;
 use crate::syntax::{self, Variables};
@@ -38,30 +40,45 @@ pub struct RenderedText {
 /// Renders every text of `desired`.
 ///
 /// # Errors
-/// What is wrong with services on every host.
+/// What is wrong with services on every host, and profiles of one name or for one program.
 pub fn render(desired: &Desired) -> Result<Rendered, Vec<Problem>> {
     let variables = variables(desired);
     let mut renderer = Renderer {
-        facts: Facts { variables: &variables, knowledge: Knowledge::Defaults, abis: None, programs: &BTreeMap::new() },
+        facts: Facts {
+            variables: &variables,
+            knowledge: Knowledge::Defaults,
+            abis: None,
+            programs: &BTreeMap::new(),
+            links: &BTreeMap::new(),
+        },
         rendered: Rendered { texts: Vec::new(), omitted: Vec::new(), warnings: Vec::new() },
         problems: Vec::new(),
     };
     for file in &desired.files {
         match &file.content {
             Some(content) => {
-                renderer.add(file.path.as_str(), content, WantedMode::AsWritten, ModeScope::default());
+                let _ = renderer.add(file.path.as_str(), content, WantedMode::AsWritten, ModeScope::default());
             }
             None => renderer.omit(format!("{}: absent", file.path)),
         }
     }
+    let mut defined = Definitions::default();
+    let mut pointers = BTreeMap::new();
     for profile in &desired.profiles {
         let file = profile.file.as_str();
         match &profile.want {
-            ProfileWant::Text { content, mode, scope } => renderer.add(file, content, *mode, *scope),
+            ProfileWant::Text { content, mode, scope } => {
+                let text = renderer.add(file, content, *mode, *scope);
+                if let Some(text) = text.filter(|_| *mode != WantedMode::Disabled) {
+                    defined.add(&profile.file, text.scan(), &variables);
+                    pointers.insert(&profile.file, profile.pointer.as_str());
+                }
+            }
             ProfileWant::ModeOnly { .. } => renderer.omit(format!("{file}: the installed profile's mode only")),
             ProfileWant::Absent => renderer.omit(format!("{file}: absent")),
         }
     }
+    conflict::check(&defined, &pointers, &mut renderer.problems);
     if renderer.problems.is_empty() { Ok(renderer.rendered) } else { Err(renderer.problems) }
 }
 
@@ -106,20 +123,23 @@ impl Renderer<'_> {
         self.rendered.omitted.push(what);
     }
 
-    fn add(&mut self, path: &str, content: &Content, mode: WantedMode, scope: ModeScope) {
-        let made;
-        let text: &Text = match content {
-            Content::Inline(text) => text,
+    /// Adds a text; what it is before its mode is set, if the document has it.
+    fn add(&mut self, path: &str, content: &Content, mode: WantedMode, scope: ModeScope) -> Option<Arc<Text>> {
+        let text = match content {
+            Content::Inline(text) => Arc::clone(text),
             Content::Source { path: source, .. } => {
-                return self.omit(format!("{path}: its text is in {} on the host", source.display()));
+                self.omit(format!("{path}: its text is in {} on the host", source.display()));
+                return None;
             }
             Content::Service(service) => match template::render(service, mode, self.facts) {
                 Ok(rendered) => {
                     self.rendered.warnings.extend(rendered.warnings);
-                    made = Text::new(rendered.text.into_bytes());
-                    &made
+                    Arc::new(Text::new(rendered.text.into_bytes()))
                 }
-                Err(problems) => return self.problems.extend(problems),
+                Err(problems) => {
+                    self.problems.extend(problems);
+                    return None;
+                }
             },
         };
         let bytes = match mode {
@@ -128,6 +148,7 @@ impl Renderer<'_> {
         };
         let content = String::from_utf8_lossy(&bytes).into_owned();
         self.rendered.texts.push(RenderedText { path: path.to_owned(), content });
+        Some(text)
     }
 }
 

@@ -26,7 +26,8 @@ use crate::profile::ProfileName;
 pub use attachment::expand;
 pub use header::{Header, HeaderKind, Rewritten, set_mode};
 pub use include::{IncludeKind, IncludeRef, IncludeTarget};
-pub use rule::{Rule, Subject, is_one_rule};
+pub(crate) use rule::{ESCAPABLE, elements};
+pub use rule::{Mediated, Rule, Subject, check_rule};
 pub use variable::{Assignment, Unexpandable, VariableRule, Variables};
 
 use header::Candidate;

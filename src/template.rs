@@ -11,15 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::document::WantedMode;
 use crate::problem::Problem;
 use crate::profile::Mode;
-use crate::service::{Confinement, Execute, Origin, PathPattern, Program, Service, Terms};
-use crate::syntax::Variables;
+use crate::service::{Confinement, Execute, Label, Origin, PathPattern, Program, Service, SignalRule, Terms};
+use crate::syntax::{Rule, Variables};
 
 mod breadth;
 mod class;
+mod contradiction;
 mod denial;
 mod judge;
 mod network;
 mod text;
+mod transition;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,8 @@ pub struct Facts<'a> {
     pub abis: Option<&'a BTreeSet<String>>,
     /// What stands at programs' paths, as far as it is known.
     pub programs: &'a BTreeMap<Program, Found>,
+    /// Where paths lead whose last or other components are links: those of [`paths`] that lead elsewhere.
+    pub links: &'a BTreeMap<String, String>,
 }
 
 /// Where facts come from.
@@ -65,6 +69,8 @@ pub enum Found {
         path: Program,
         /// The program that its first line names as its interpreter, links resolved.
         interpreter: Option<Program>,
+        /// Where that is env(1): the program that it finds and executes, links resolved.
+        started_by_env: Option<Program>,
     },
 }
 
@@ -90,6 +96,13 @@ fn has_denials(mode: WantedMode) -> bool {
 pub fn programs(service: &Service) -> impl Iterator<Item = Program> {
     let executed = service.layers.iter().flat_map(|layer| &layer.terms.execute);
     std::iter::once(service.executable.clone()).chain(executed.filter_map(|execute| execute.path.as_program()))
+}
+
+/// The paths that should be looked at on a host, whether they lead elsewhere: what terms write out of theirs.
+pub fn paths(service: &Service) -> impl Iterator<Item = &str> {
+    let terms = service.layers.iter().map(|layer| &layer.terms).flat_map(with_children);
+    let paths = terms.flat_map(|terms| [&terms.config, &terms.data, &terms.logs, &terms.runtime, &terms.deny]);
+    paths.flatten().filter_map(PathPattern::written_out)
 }
 
 /// A text with every reference that a service's profile can have, and nothing else, for whoever must find the files.
@@ -131,8 +144,10 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
     let executable = judge.executable();
     judge.abi();
     let asked = judge.asked(&executable);
-    judge.denials_of_its_own(&asked);
-    judge.transitions();
+    let children = children(service, &mut judge);
+    judge.together(&asked.iter().chain(children.iter().flat_map(|child| &child.asked)).collect::<Vec<_>>());
+    judge.contradictions(&asked, &children);
+    judge.transitions(&executable, &children);
 
     let mut body = Body::default();
     allow_by_class(service, &executable, &mut body);
@@ -141,33 +156,27 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
     }
     if has_denials(mode) {
         deny_by_class(service, &asked, facts, &mut body, &mut judge.warnings, "");
+        deny(service, facts, &mut body);
         for layer in &service.layers {
-            let denied = layer.terms.deny.iter().map(deny_rule);
-            body.add(format!("{}, deny: all access", layer.origin), denied);
+            deny_as_written(&layer.terms, &layer.origin.to_string(), &mut body);
         }
     }
-    let mut children = String::new();
-    for layer in &service.layers {
-        for (at, execute) in layer.terms.execute.iter().enumerate() {
-            if let Confinement::Child { name, needs } = &execute.into {
-                let pointer = format!("{}/execute/{at}", layer.pointer);
-                let mut asked = vec![];
-                let program = judge.resolved(execute);
-                judge.ask(&mut asked, format!("{pointer}/path"), &program, &program, "mr");
-                judge.ask_all(&mut asked, needs, &format!("{pointer}/needs"));
-                let mut child = Body::default();
-                let rules = EVERY[0].rules.iter().map(|rule| (*rule).to_owned());
-                let own = file_rule("", program.as_str(), "mr");
-                child.add(format!("every class: {}; the program", EVERY[0].purpose), rules.chain([own]));
-                allow(needs, &format!("{}, {name}", layer.origin), service, facts, &mut child);
-                if has_denials(mode) {
-                    deny_by_class(service, &asked, facts, &mut child, &mut judge.warnings, &format!("//{name}"));
-                }
-                children.push_str(&format!("\n  profile {name} {{\n"));
-                child.write(4, &mut children);
-                children.push_str("  }\n");
-            }
+    let mut nested = String::new();
+    for Child { origin, name, program, needs, asked, .. } in &children {
+        let mut body = Body::default();
+        let rules = EVERY[0].rules.iter().map(|rule| (*rule).to_owned());
+        let own = file_rule("", program.as_str(), "mr");
+        body.add(format!("every class: {}; the program", EVERY[0].purpose), rules.chain([own]));
+        let origin = format!("{origin}, {name}");
+        allow(needs, &origin, service, facts, &mut body);
+        if has_denials(mode) {
+            deny_by_class(service, asked, facts, &mut body, &mut judge.warnings, &format!("//{name}"));
+            deny(service, facts, &mut body);
+            deny_as_written(needs, &origin, &mut body);
         }
+        nested.push_str(&format!("\n  profile {name} {{\n"));
+        body.write(4, &mut nested);
+        nested.push_str("  }\n");
     }
     judge.unused_acceptances();
     if !judge.problems.is_empty() {
@@ -182,7 +191,7 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
     text.push_str(&preamble(service));
     text.push_str(&format!("\n\nprofile {} {} {{\n", service.name, text::quoted(executable.path.as_str())));
     body.write(2, &mut text);
-    text.push_str(&children);
+    text.push_str(&nested);
     text.push_str(&format!("\n  # additions of this host\n  {}\n}}\n", local_include(service)));
     Ok(Rendered { text, warnings: judge.warnings })
 }
@@ -191,12 +200,40 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
 struct Executable {
     path: Program,
     interpreter: Option<Program>,
+    /// The program that env(1), as its interpreter, executes; none if the service says itself how.
+    started_by_env: Option<Program>,
+}
+
+/// A program with a child profile of its own.
+struct Child<'a> {
+    origin: &'a Origin,
+    /// The place of its entry, a JSON pointer.
+    pointer: String,
+    name: &'a Label,
+    program: PathPattern,
+    needs: &'a Terms,
+    asked: Vec<Asked>,
+}
+
+fn children<'a>(service: &'a Service, judge: &mut Judge<'a>) -> Vec<Child<'a>> {
+    let mut children = Vec::new();
+    for layer in &service.layers {
+        for (at, execute) in layer.terms.execute.iter().enumerate() {
+            let Confinement::Child { name, needs } = &execute.into else { continue };
+            let pointer = format!("{}/execute/{at}", layer.pointer);
+            let program = judge.resolved(execute);
+            let asked = judge.asked_by_child(&program, needs, &pointer);
+            children.push(Child { origin: &layer.origin, pointer, name, program, needs, asked });
+        }
+    }
+    children
 }
 
 /// What the built-in class allows.
 fn allow_by_class(service: &Service, executable: &Executable, body: &mut Body) {
     let programs = std::iter::once(&executable.path).chain(&executable.interpreter);
-    body.add("the program itself", programs.map(|program| file_rule("", program.as_str(), "mr")));
+    let started = executable.started_by_env.iter().map(|program| file_rule("", program.as_str(), "mrix"));
+    body.add("the program itself", programs.map(|program| file_rule("", program.as_str(), "mr")).chain(started));
     let mut add = |origin: &str, allowance: &Allowance| {
         let fixed = allowance.rules.iter().map(|rule| (*rule).to_owned());
         let sockets = allowance.sockets.iter().flat_map(|sockets| sockets.rules(&service.abi));
@@ -212,23 +249,44 @@ struct FileTerm {
     /// What its rules begin with.
     qualifiers: &'static str,
     permissions: &'static str,
-    /// The values as they were given, each with its pattern.
-    paths: Vec<(String, PathPattern)>,
+    paths: Vec<TermPath>,
 }
 
-fn file_terms(terms: &Terms) -> [FileTerm; 5] {
+/// A path of a term.
+struct TermPath {
+    /// The value as it was given.
+    value: String,
+    pattern: PathPattern,
+    /// Where a link in it leads, or what no pattern can name.
+    link: Option<Result<String, String>>,
+}
+
+fn file_terms(terms: &Terms, facts: Facts<'_>) -> [FileTerm; 5] {
     let term = |name, permissions, paths: &[PathPattern]| {
-        let paths = paths.iter().map(|path| (path.to_string(), path.with_contents())).collect();
-        FileTerm { name, qualifiers: "", permissions, paths }
+        let paths = paths.iter().map(|path| {
+            let (pattern, link) = led_to(path, facts);
+            TermPath { value: path.to_string(), pattern: pattern.with_contents(), link }
+        });
+        FileTerm { name, qualifiers: "", permissions, paths: paths.collect() }
     };
-    let temp = terms.temp.iter().map(|name| (name.to_string(), name.pattern())).collect();
+    let temp = terms.temp.iter().map(|name| TermPath { value: name.to_string(), pattern: name.pattern(), link: None });
     [
         term("config", "r", &terms.config),
         term("data", "rwk", &terms.data),
         term("logs", "w", &terms.logs),
         term("runtime", "rwk", &terms.runtime),
-        FileTerm { name: "temp", qualifiers: "owner", permissions: "rwk", paths: temp },
+        FileTerm { name: "temp", qualifiers: "owner", permissions: "rwk", paths: temp.collect() },
     ]
+}
+
+/// The pattern of what a path leads to, as AppArmor sees it, and where that is if a link is on the way.
+fn led_to(path: &PathPattern, facts: Facts<'_>) -> (PathPattern, Option<Result<String, String>>) {
+    let target = path.written_out().and_then(|written| facts.links.get(written));
+    match target.map(|target| (path.led_to(target), target)) {
+        None => (path.clone(), None),
+        Some((Ok(pattern), _)) => (pattern.clone(), Some(Ok(pattern.to_string()))),
+        Some((Err(_), target)) => (path.clone(), Some(Err(target.clone()))),
+    }
 }
 
 /// What permissions are called.
@@ -242,8 +300,8 @@ fn in_words(permissions: &str) -> &'static str {
 
 /// What terms allow.
 fn allow(terms: &Terms, origin: &str, service: &Service, facts: Facts<'_>, body: &mut Body) {
-    for FileTerm { name, qualifiers, permissions, paths } in file_terms(terms) {
-        let rules = paths.iter().map(|(_, pattern)| file_rule(qualifiers, pattern.as_str(), permissions));
+    for FileTerm { name, qualifiers, permissions, paths } in file_terms(terms, facts) {
+        let rules = paths.iter().map(|path| file_rule(qualifiers, path.pattern.as_str(), permissions));
         body.add(format!("{origin}, {name}: {}", in_words(permissions)), rules);
     }
     for (term, used, networks) in [("listen", Use::Listen, &terms.listen), ("connect", Use::Connect, &terms.connect)] {
@@ -253,15 +311,17 @@ fn allow(terms: &Terms, origin: &str, service: &Service, facts: Facts<'_>, body:
     body.add(format!("{origin}, execute"), terms.execute.iter().map(|execute| execute_rule(execute, facts)));
     let capabilities = terms.capabilities.iter().map(|capability| format!("capability {capability},"));
     body.add(format!("{origin}, capabilities"), capabilities);
-    let signals = terms.signals.iter().map(|rule| {
-        let mut names: Vec<_> = rule.signals.iter().map(|signal| signal.word()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let set = if names.is_empty() { String::new() } else { format!("set=({}) ", names.join(", ")) };
-        format!("signal ({}) {set}peer={},", rule.direction, rule.peer)
-    });
-    body.add(format!("{origin}, signals"), signals);
-    body.add(format!("{origin}, rules: as written"), terms.rules.iter().map(ToString::to_string));
+    body.add(format!("{origin}, signals"), terms.signals.iter().map(signal_rule));
+    let written = terms.rules.iter().filter(|rule| !Rule::read(rule.as_str()).denies);
+    body.add(format!("{origin}, rules: as written"), written.map(ToString::to_string));
+}
+
+fn signal_rule(rule: &SignalRule) -> String {
+    let mut names: Vec<_> = rule.signals.iter().map(|signal| signal.word()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let set = if names.is_empty() { String::new() } else { format!("set=({}) ", names.join(", ")) };
+    format!("signal ({}) {set}peer={},", rule.direction, rule.peer)
 }
 
 fn execute_rule(execute: &Execute, facts: Facts<'_>) -> String {
@@ -284,8 +344,21 @@ fn resolve(path: &PathPattern, facts: Facts<'_>) -> PathPattern {
     }
 }
 
-fn deny_rule(path: &PathPattern) -> String {
-    file_rule("audit deny", path.with_contents().as_str(), "mrwklx")
+/// What the service and its classes deny, in each of its profiles.
+fn deny(service: &Service, facts: Facts<'_>, body: &mut Body) {
+    for layer in &service.layers {
+        let rules = layer.terms.deny.iter().map(|path| {
+            let (pattern, _) = led_to(path, facts);
+            file_rule("audit deny", pattern.with_contents().as_str(), "mrwklx")
+        });
+        body.add(format!("{}, deny: all access", layer.origin), rules);
+    }
+}
+
+/// Rules as written that deny. They are where all denials are: in complain mode they would deny as well.
+fn deny_as_written(terms: &Terms, origin: &str, body: &mut Body) {
+    let written = terms.rules.iter().filter(|rule| Rule::read(rule.as_str()).denies);
+    body.add(format!("{origin}, rules: denials as written"), written.map(ToString::to_string));
 }
 
 /// What the built-in class denies, beside what is asked for.

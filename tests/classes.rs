@@ -327,6 +327,8 @@ fn hostile() -> impl Strategy<Value = String> {
         1 => Just("ä"),
         1 => Just("\u{85}"),
         1 => Just("\u{2028}"),
+        1 => Just("\u{202e}"),
+        1 => Just("\u{2066}"),
         1 => Just("\u{feff}"),
         1 => Just(" r,"),
         1 => Just(" rwx,\n/** rwx,"),
@@ -471,4 +473,56 @@ fn no_name_or_rule_opens_another_profile() {
     });
     outcome.unwrap();
     assert!(passed.get() > 20, "{}", passed.get());
+}
+
+/// Two rules of one profile: this program finds the conflict that one of the parsers finds, and no other.
+#[test]
+fn conflicting_transitions_are_those_of_the_parsers() {
+    let piece = prop_oneof![
+        3 => Just("a"),
+        3 => Just("b"),
+        1 => Just("{a,b}"),
+        1 => Just("{,b}"),
+        2 => Just("*"),
+        1 => Just("**"),
+        1 => Just("?"),
+        1 => Just("[ab]"),
+    ];
+    let pattern = prop::collection::vec(piece, 1..4).prop_map(|pieces| format!("/opt/app/{}", pieces.concat()));
+    let way = || {
+        prop_oneof![
+            Just("ix"),
+            Just("mrix"),
+            Just("Px -> y"),
+            Just("px -> y"),
+            Just("Px -> z"),
+            Just("Cx"),
+            Just("PUx"),
+            Just("Pux")
+        ]
+    };
+    let seen: std::cell::RefCell<BTreeMap<bool, usize>> = std::cell::RefCell::default();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 250, ..cases() });
+    let outcome = runner.run(&(pattern.clone(), way(), pattern, way()), |(one, its_way, two, other_way)| {
+        let mut service = plain_service();
+        service["execute"] = json!([]);
+        let plain = rendered(&document_of(&service, "complain")).map_err(TestCaseError::fail)?;
+        let rules = [format!("{one} {its_way},"), format!("{two} {other_way},")];
+        service["rules"] = json!(rules);
+        let refused = match rendered(&document_of(&service, "complain")) {
+            Ok(_) => false,
+            Err(problems) => {
+                prop_assert!(problems.contains("is executed with"), "{problems}");
+                true
+            }
+        };
+        *seen.borrow_mut().entry(refused).or_default() += 1;
+        let text = plain["opt.app.bin.app"]
+            .replace("\n  # additions", &format!("\n  {}\n  {}\n  # additions", rules[0], rules[1]));
+        let outcomes = parsers().each_ref().map(|parser| parser.compile(&text, small_policy()));
+        prop_assert_eq!(outcomes.iter().any(Result::is_err), refused, "{:?} {:?}\n{}", outcomes, rules, text);
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(seen.borrow().len() == 2 && seen.borrow().values().all(|count| *count > 10), "{seen:?}");
 }

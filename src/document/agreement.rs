@@ -136,7 +136,7 @@ fn substitutes() -> Vec<Value> {
         default_allow disabled as_written Enforce /abs /abs/ /abs/.. /a/../b /.. /a..b // relative ../up .hidden a/.b a/b a//b \
         a/b/ README a/README README/b READMES x~ a~/b x.orig x.orig.d a/x.rpmnew/b x.bak disable/x disabled/x \
         force-complain/x cache/x cached.d/x local/cache proxy web-2 Web web--2 nosuch write-var child inherit profile inet unix stream raw setuid hup send \
-        /a{b /a[b] /a{b} @{HOME}/x @{HOME @{1}/x /run /run/ /run/x /tmp ab* abc* abc/d 3.0 9.9 /usr/bin/unconfined unconfined /a, QQ== QR== QQ=A QQA= QQB= QUI 77u/QUJD QUJD QUJD==== QU-_ = ==== owner@host:1/x";
+        /a{b /a[b] /a{b} @{HOME}/x @{HOME @{1}/x /run /run/ /run/x /tmp ab* abc* abc/d 3.0 9.9 /usr/bin/unconfined unconfined userns, QQ== QR== QQ=A QQA= QQB= QUI 77u/QUJD QUJD QUJD==== QU-_ = ==== owner@host:1/x";
     let mut values = vec![
         json!(null),
         json!(true),

@@ -11,6 +11,7 @@ use serde_json::Number;
 
 use super::tree::Value;
 use crate::problem::{Problem, ProblemCode};
+use crate::profile::is_unseen;
 
 /// How many problems an answer lists; a generator gone wrong has as many as entries, and nobody reads more.
 const MAX_PROBLEMS: usize = 10_000;
@@ -181,8 +182,7 @@ impl<'n, 'a> Node<'n, 'a> {
         if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(*value);
         }
-        let words: Vec<_> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        Err(site.refuse(ProblemCode::BadValue, format!("{} is not known here", shown(&text)), &listed(&words)))
+        Err(site.refuse(ProblemCode::BadValue, format!("{} is not known here", shown(&text)), &words_of::<T>()))
     }
 
     /// Reads every element of an array of at most `most`, the ones after a refused one too.
@@ -262,6 +262,11 @@ pub(super) trait Word: Copy + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
+/// The words of `T`, listed.
+pub(super) fn words_of<T: Word>() -> String {
+    listed(&T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>())
+}
+
 /// The fields of an object, taken one by one.
 pub(super) struct Fields<'n, 'a> {
     /// A value that was taken leaves `None`.
@@ -293,23 +298,24 @@ impl<'a> Fields<'_, 'a> {
         read(Node { value, site: Site { place, problems: self.site.problems } }).map(Some)
     }
 
-    /// Takes a field that must be there.
+    /// Takes a field that must be there; `allowed` says what it holds.
     pub(super) fn required<T>(
         &mut self,
         name: &'static str,
+        allowed: &str,
         read: impl FnOnce(Node<'_, 'a>) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let value = self.optional(name, read)?;
-        value.ok_or_else(|| self.missing(format!("`{name}` is missing"), None))
+        value.ok_or_else(|| self.lacks(name, allowed))
     }
 
-    fn missing(&mut self, message: String, allowed: Option<String>) -> Refused {
-        self.site.problems.record(&self.site.place, ProblemCode::Missing, message, allowed)
+    fn missing(&mut self, message: String, allowed: &str) -> Refused {
+        self.site.refuse(ProblemCode::Missing, message, allowed)
     }
 
     /// Refuses an object because what it says needs the field `name`.
     pub(super) fn lacks(&mut self, name: &str, allowed: &str) -> Refused {
-        self.missing(format!("`{name}` is missing"), Some(allowed.to_owned()))
+        self.missing(format!("`{name}` is missing"), &format!("`{name}`: {allowed}"))
     }
 
     /// Takes a field whose value is one of the words of `T`.
@@ -344,7 +350,7 @@ impl<'a> Fields<'_, 'a> {
 
     /// Refuses an object because it has none of `names`.
     pub(super) fn none_of(&mut self, names: &[&str]) -> Refused {
-        self.missing("this entry does not say what should be there".to_owned(), Some(listed(names)))
+        self.missing("this entry does not say what should be there".to_owned(), &listed(names))
     }
 
     /// Refuses what was not taken: second values of a key, and fields that nobody asked for.
@@ -382,7 +388,7 @@ pub(super) fn shown(word: &str) -> String {
     const MOST: usize = 60;
     let mut shown = String::from("`");
     for c in word.chars().take(MOST) {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if is_unseen(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     if word.chars().nth(MOST).is_some() {
         shown.push('…');

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::content::CONTENT;
-use super::fields::{Fields, Node, Refused, Word, listed, shown};
+use super::fields::{Fields, Node, Refused, Word, listed, shown, words_of};
 use super::tree::Value;
 use super::{MAX_ACCEPTANCES, MAX_ENTRIES, MAX_VALUES_OF_TERM};
 use crate::acceptance::{Acceptance, Objection, Reason, Scope};
@@ -64,7 +64,7 @@ impl Classes {
         let name = node.key_checked(name, "a class's name", |name| ClassName::new(name));
         let pointer = node.pointer();
         node.object(|entry| {
-            let extends = entry.required("extends", |node| self.known(node));
+            let extends = entry.required("extends", &self.names(), |node| self.known(node));
             let extends = match &name {
                 Ok(name) => extends.and_then(|extends| self.without_cycle(name.as_str(), extends, entry)),
                 Err(_) => extends,
@@ -84,11 +84,16 @@ impl Classes {
             if built_in(name).is_some() || self.parents.contains_key(name) {
                 return Ok(name.to_owned());
             }
-            let mut own: Vec<&str> = self.parents.keys().map(String::as_str).collect();
-            own.sort_unstable();
-            let names = Class::WORDS.iter().map(|(word, _)| *word).chain(own.into_iter().take(100));
-            Err(listed(&names.collect::<Vec<_>>()))
+            Err(self.names())
         })
+    }
+
+    /// The classes that there are.
+    fn names(&self) -> String {
+        let mut own: Vec<&str> = self.parents.keys().map(String::as_str).collect();
+        own.sort_unstable();
+        let names = Class::WORDS.iter().map(|(word, _)| *word).chain(own.into_iter().take(100));
+        listed(&names.collect::<Vec<_>>())
     }
 
     /// Refuses a class that leads back to itself, or is too far from a built-in one.
@@ -139,8 +144,10 @@ impl Classes {
     ) -> Result<Service, Refused> {
         let pointer = node.pointer();
         node.object(|entry| {
-            let class = entry.required("class", |node| self.known(node));
-            let executable = entry.required("executable", |node| node.checked("a program", |path| Program::new(path)));
+            let class = entry.required("class", &self.names(), |node| self.known(node));
+            let executable = entry.required("executable", "the absolute path of a program", |node| {
+                node.checked("a program", |path| Program::new(path))
+            });
             let name = entry.optional("name", |node| node.checked("a profile's name", |name| Label::own(name)));
             let abi = entry.optional("abi", abi);
             let accept = entry.optional("accept", |node| acceptances(node, Scope::Entry));
@@ -221,8 +228,12 @@ fn abi(node: Node<'_, '_>) -> Result<AbiName, Refused> {
 fn objection(node: Node<'_, '_>, scope: Scope) -> Result<Objection, Refused> {
     node.checked("the code of something that can be accepted here", |code| {
         let known = scope.objections().find(|objection| objection.code() == code);
-        known.ok_or_else(|| listed(&scope.objections().map(Objection::code).collect::<Vec<_>>()))
+        known.ok_or_else(|| codes(scope))
     })
+}
+
+fn codes(scope: Scope) -> String {
+    listed(&scope.objections().map(Objection::code).collect::<Vec<_>>())
 }
 
 /// Reads what is accepted, each code once.
@@ -230,14 +241,17 @@ pub(super) fn acceptances(node: Node<'_, '_>, scope: Scope) -> Result<Vec<Accept
     let mut accepted = HashSet::new();
     node.each(MAX_ACCEPTANCES, |node| {
         node.object(|entry| {
-            let objection = entry.required("code", |node| objection(node, scope)).and_then(|objection| {
-                if accepted.insert(objection) {
-                    return Ok(objection);
-                }
-                let message = format!("`{}` is accepted already", objection.code());
-                Err(entry.refuse("code", ProblemCode::Conflict, message, "every code once"))
+            let objection =
+                entry.required("code", &codes(scope), |node| objection(node, scope)).and_then(|objection| {
+                    if accepted.insert(objection) {
+                        return Ok(objection);
+                    }
+                    let message = format!("`{}` is accepted already", objection.code());
+                    Err(entry.refuse("code", ProblemCode::Conflict, message, "every code once"))
+                });
+            let reason = entry.required("reason", "why it is accepted, in one line", |node| {
+                node.checked("a reason", |reason| Reason::new(reason))
             });
-            let reason = entry.required("reason", |node| node.checked("a reason", |reason| Reason::new(reason)));
             Ok(Acceptance { objection: objection?, reason: reason? })
         })
     })
@@ -298,6 +312,16 @@ fn path(node: Node<'_, '_>) -> Result<PathPattern, Refused> {
     node.checked("a path", |path| PathPattern::new(path))
 }
 
+/// A program, or a pattern of several: a directory is none.
+fn programs(node: Node<'_, '_>) -> Result<PathPattern, Refused> {
+    node.checked("a program", |path| match path.ends_with('/') {
+        true => {
+            Err(BadValue::because("programs, by name or by a pattern such as /usr/lib/NAME/*: a directory is none"))
+        }
+        false => PathPattern::new(path),
+    })
+}
+
 fn runtime(node: Node<'_, '_>) -> Result<PathPattern, Refused> {
     node.checked("a path below /run", |path| {
         let below = path.strip_prefix("/run/").or_else(|| path.strip_prefix("@{run}/"));
@@ -318,9 +342,9 @@ fn network(node: Node<'_, '_>) -> Result<Network, Refused> {
 
 fn signal_rule(node: Node<'_, '_>) -> Result<SignalRule, Refused> {
     node.object(|entry| {
-        let direction = entry.required("direction", |node| node.word());
+        let direction = entry.required("direction", &words_of::<Direction>(), |node| node.word());
         let signals = entry.optional("signals", |node| many(node, |node| node.word()));
-        let peer = entry.required("peer", label);
+        let peer = entry.required("peer", "the name of the other profile", label);
         Ok(SignalRule { direction: direction?, signals: signals?.unwrap_or_default(), peer: peer? })
     })
 }
@@ -331,10 +355,10 @@ fn label(node: Node<'_, '_>) -> Result<Label, Refused> {
 
 fn execute(node: Node<'_, '_>) -> Result<Execute, Refused> {
     node.object(|entry| {
-        let path = entry.required("path", path);
+        let path = entry.required("path", "the absolute path of a program", programs);
         let profile = entry.optional("profile", label);
         let needs = entry.optional("needs", |node| node.object(|needs| terms(needs, Level::Child)));
-        let transition: Transition = entry.required("transition", |node| node.word())?;
+        let transition: Transition = entry.required("transition", &words_of::<Transition>(), |node| node.word())?;
         if transition != Transition::Child {
             entry.exclude(&["needs"], &format!("`{transition}`"), "`needs` with `child`");
         }

@@ -30,8 +30,8 @@ pub(super) fn walk(tree: Value<'_>) -> Result<Desired, Vec<Problem>> {
 
 fn document(node: Node<'_, '_>) -> Result<Desired, Refused> {
     node.object(|fields| {
-        let version = fields.required("version", version);
-        let owner = fields.required("owner", owner_name);
+        let version = fields.required("version", &VERSION.to_string(), version);
+        let owner = fields.required("owner", "the name of whoever claims the entries", owner_name);
         let supersedes = fields.optional("supersedes", |node| node.each(MAX_ENTRIES, owner_name));
         let prune = fields.optional("prune", |node| node.boolean());
         let allow_empty = fields.optional("allow_empty", |node| node.boolean());
@@ -114,7 +114,9 @@ fn file(node: Node<'_, '_>, places: &mut Places) -> Result<DesiredFile, Refused>
     let pointer = node.pointer();
     node.object(|entry| {
         let path = entry
-            .required("path", |node| node.checked("the path of an include", |path| PolicyPath::include(path)))
+            .required("path", "a path below the policy directory, such as local/usr.sbin.nginx", |node| {
+                node.checked("the path of an include", |path| PolicyPath::include(path))
+            })
             .and_then(|path| places.claim(path.clone(), &pointer, "path", entry).map(|()| path));
         let content = content::read(entry, &CONTENT);
         let state = entry.word("state")?.unwrap_or(State::Present);

@@ -305,7 +305,7 @@ fn reason_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": Reason::MAX,
-        "pattern": r"^[^ \x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        "pattern": r"^[^ \x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff][^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$",
         "examples": ["the laboratory's kernels run in complain mode"]
     })
 }

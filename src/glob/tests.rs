@@ -9,6 +9,8 @@ fn variables() -> Variables {
     variables
 }
 
+const LETTERS: Letters = Letters { first: 3, others: 3 };
+
 fn glob(pattern: &str) -> Glob {
     Glob::new(pattern, &variables()).unwrap()
 }
@@ -82,37 +84,71 @@ fn a_pattern_covers_what_is_within_it() {
 }
 
 #[test]
-fn the_share_of_a_directory_is_that_of_arbitrary_names() {
+fn what_is_left_to_wildcards_is_unnamed() {
     for (pattern, directory) in [
-        ("/**", "/"),
-        ("/*", "/"),
-        ("/var{,/**}", "/var"),
-        ("/v*/**", "/var"),
-        ("/{etc,usr}/**", "/etc"),
-        ("/{etc,usr}/**", "/usr"),
-        ("/etc/[a-m]*", "/etc"),
-        ("/etc/?????", "/etc"),
-        ("/etc/*/**", "/etc"),
-        ("/**/", "/var"),
-        ("@{HOME}/**", "/home"),
-        ("@{HOME}/**", "/root"),
-        ("@{HOMEDIRS}/**", "/home"),
-        ("/??[a-z]/**", "/var"),
+        ("/**", "/etc/"),
+        ("/etc{,/**}", "/etc/"),
+        ("/v*/**", "/var/"),
+        ("/{etc,usr}/**", "/usr/"),
+        ("/etc/[a-f]*", "/etc/"),
+        ("/etc/[^a-z]*", "/etc/"),
+        ("/etc/??", "/etc/"),
+        ("/etc/s*", "/etc/"),
+        ("/etc/*.conf", "/etc/"),
+        ("/etc/*/*/**", "/etc/"),
+        ("/etc/*/a", "/etc/"),
+        ("/**.conf", "/etc/"),
+        ("/**/x", "/etc/"),
+        ("/**/", "/var/"),
+        ("/e**", "/etc/"),
+        ("@{HOME}/**", "/home/"),
+        ("@{HOME}/.*", "/root/"),
+        ("@{HOMEDIRS}/**", "/home/"),
+        ("/usr/lib/*-linux-gnu/**", "/usr/lib/"),
+        ("/usr/lib/x86_64-linux-gnu/**", "/usr/lib/*-linux-gnu*/"),
     ] {
-        assert!(glob(pattern).share_of(directory) >= 0.25, "{pattern} {directory}");
+        assert!(glob(pattern).has_unnamed(&glob(directory), LETTERS), "{pattern} {directory}");
     }
     for (pattern, directory) in [
-        ("/var/lib/app{,/**}", "/var"),
-        ("/v*/**", "/"),
-        ("/etc/*.conf", "/etc"),
-        ("/etc/s*", "/etc"),
-        ("/etc/*/nginx.conf", "/etc"),
-        ("/*/nginx/**", "/"),
-        ("/home/alice/**", "/home"),
-        ("@{HOME}/.cache/**", "/home"),
-        ("/var", "/var"),
+        ("/etc/nginx{,/**}", "/etc/"),
+        ("/etc/mc{,/x}", "/etc/"),
+        ("/etc/{passwd,a,bb}", "/etc/"),
+        ("/etc/app-*", "/etc/"),
+        ("/etc/*/nginx.conf", "/etc/"),
+        ("/**/nginx.conf", "/etc/"),
+        ("/etc", "/etc/"),
+        ("/etcetera/**", "/etc/"),
+        ("/home/alice/**", "/home/"),
+        ("@{HOME}/.cache/**", "/home/"),
+        ("/usr/lib/x86_64-linux-gnu/**", "/usr/lib/"),
     ] {
-        assert!(glob(pattern).share_of(directory) < 0.25, "{pattern} {directory}");
+        assert!(!glob(pattern).has_unnamed(&glob(directory), LETTERS), "{pattern} {directory}");
+    }
+}
+
+#[test]
+fn the_shape_of_what_a_pattern_matches() {
+    for (pattern, absolute, directories, wildcards) in [
+        ("/etc/a", true, false, Wildcards::None),
+        ("/etc/a/", true, true, Wildcards::None),
+        ("/etc/{a,b}/", true, true, Wildcards::None),
+        ("/etc/a{,/}", true, false, Wildcards::None),
+        ("/etc/*", true, false, Wildcards::Some),
+        ("/etc/*/", true, true, Wildcards::Some),
+        ("/etc/[ab]?", true, false, Wildcards::Some),
+        ("/etc/{a,[ab]}", true, false, Wildcards::ClassesAlone),
+        ("@{HOME}", true, true, Wildcards::Some),
+        ("*-linux-gnu*", false, false, Wildcards::Some),
+        ("{/a,b}", false, false, Wildcards::None),
+        ("", false, false, Wildcards::None),
+        ("{,/}", false, false, Wildcards::None),
+    ] {
+        let glob = glob(pattern);
+        assert_eq!(
+            (glob.is_absolute(), glob.is_of_directories(), glob.wildcards()),
+            (absolute, directories, wildcards),
+            "{pattern}"
+        );
     }
 }
 
@@ -146,13 +182,26 @@ proptest! {
             prop_assert!(!two.covers(&one));
         }
         prop_assert!(one.covers(&one) && one.meets(&one) == one.covers(&one));
+        let union = Glob::union([&one, &two]);
+        prop_assert_eq!(union.meets(&path), in_one || in_two);
+        prop_assert!(union.covers(&one) && union.covers(&two));
+    }
+
+    /// What is written out is named, whatever stands around it; what takes a directory as a whole has unnamed paths.
+    #[test]
+    fn a_pattern_with_its_own_name_in_front_has_nothing_unnamed(pattern in pattern()) {
+        let (directory, all) = (glob("/etc/"), glob("/etc/**"));
+        let named = glob(&format!("/etc/app{pattern}"));
+        prop_assert!(!named.has_unnamed(&directory, LETTERS));
+        let within = glob(&format!("/etc{pattern}"));
+        prop_assert!(within.has_unnamed(&directory, LETTERS) || !within.covers(&all));
+        prop_assert!(within.wildcards() != Wildcards::None || !within.has_unnamed(&directory, LETTERS));
     }
 
     #[test]
     fn any_text_is_read(pattern in "[a-c/*?{},\\[\\]^\\\\-]{0,40}") {
         let glob = glob(&pattern);
-        let share = glob.share_of("/a");
-        prop_assert!((0.0..=1.000_001).contains(&share));
-        let _ = glob.covers(&glob);
+        let _ = (glob.covers(&glob), glob.is_absolute(), glob.is_of_directories());
+        let _ = glob.has_unnamed(&super::tests::glob("/a/"), LETTERS);
     }
 }

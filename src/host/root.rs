@@ -384,6 +384,29 @@ impl Root {
     /// # Errors
     /// It cannot be examined.
     pub fn resolve(&self, path: &Path) -> Result<Option<PathBuf>, Error> {
+        Ok(self.walk_links(path)?.filter(|(_, missing)| missing.is_empty()).map(|(resolved, _)| resolved))
+    }
+
+    /// The path that `path` will lead to once what is missing of it is made, all links followed inside the root; `None`
+    /// if it leads in a circle.
+    ///
+    /// # Errors
+    /// It cannot be examined.
+    pub fn resolve_to_be(&self, path: &Path) -> Result<Option<PathBuf>, Error> {
+        Ok(self.walk_links(path)?.map(|(mut resolved, missing)| {
+            for component in missing {
+                if component == Path::new("..") {
+                    resolved.pop();
+                } else {
+                    resolved.push(component);
+                }
+            }
+            resolved
+        }))
+    }
+
+    /// The path that the beginning of `path` leads to, as far as it is there, and the components that are missing.
+    fn walk_links(&self, path: &Path) -> Result<Option<(PathBuf, Vec<PathBuf>)>, Error> {
         /// As many links as the kernel follows in one path (path_resolution(7), `MAXSYMLINKS`).
         const MOST_LINKS: usize = 40;
         let mut links = 0;
@@ -398,7 +421,11 @@ impl Root {
             let next = resolved.join(&component);
             let found = match open_at(self.fd.as_fd(), &next, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
                 Ok(found) => found,
-                Err(errno) if is_absence(errno) => return Ok(None),
+                Err(errno) if is_absence(errno) => {
+                    rest.push(component);
+                    rest.reverse();
+                    return Ok(Some((resolved, rest)));
+                }
                 Err(errno) => return Err(failed("examine", self.shown(&next))(errno)),
             };
             let stat = fstat(&found).map_err(failed("examine", self.shown(&next)))?;
@@ -414,7 +441,7 @@ impl Root {
             let target = PathBuf::from(readlinkat(&found, "").map_err(failed("examine", self.shown(&next)))?);
             rest.extend(target.components().rev().map(|component| PathBuf::from(component.as_os_str())));
         }
-        Ok(Some(resolved))
+        Ok(Some((resolved, Vec::new())))
     }
 
     /// The first bytes of the regular file at `path`, at most `length`; none of what is no regular file.

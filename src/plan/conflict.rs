@@ -21,7 +21,7 @@ type Attachment = (Option<String>, String);
 
 /// What the profile files of one view define.
 #[derive(Debug, Default)]
-pub(super) struct Definitions<'t> {
+pub(crate) struct Definitions<'t> {
     /// Every name, with the file that defines it first.
     names: HashMap<ProfileName, &'t FileName>,
     /// The names that are defined again, with the first file and the other.
@@ -36,7 +36,8 @@ pub(super) struct Definitions<'t> {
 type Attached<'t> = (&'t FileName, Rc<ProfileName>);
 
 impl<'t> Definitions<'t> {
-    fn add(&mut self, file: &'t FileName, scan: &Scan, variables: &Variables) {
+    /// Adds what a text defines, given the variables that it sees.
+    pub(crate) fn add(&mut self, file: &'t FileName, scan: &Scan, variables: &Variables) {
         for (at, header) in scan.headers.iter().enumerate() {
             let name = scan.name(at, variables);
             match self.names.entry(name.clone()) {
@@ -185,15 +186,17 @@ fn headers(scan: &Scan, forced_complain: bool, variables: &Variables) -> Vec<Exp
     headers.collect()
 }
 
+/// The places of the files that a document lists, JSON pointers.
+pub(super) fn pointers(goals: &[Goal]) -> BTreeMap<&FileName, &str> {
+    let listed = goals.iter().filter_map(|goal| match &goal.entry {
+        EntryOf::Profile(file) if !goal.pointer.is_empty() => Some((file, goal.pointer.as_str())),
+        _ => None,
+    });
+    listed.collect()
+}
+
 /// Refuses repeated names and equal attachments where the document lists at least one of the two files.
-pub(super) fn check(found: &Definitions<'_>, goals: &[Goal], problems: &mut Vec<Problem>) {
-    let pointers: BTreeMap<&FileName, &str> = goals
-        .iter()
-        .filter_map(|goal| match &goal.entry {
-            EntryOf::Profile(file) if !goal.pointer.is_empty() => Some((file, goal.pointer.as_str())),
-            _ => None,
-        })
-        .collect();
+pub(crate) fn check(found: &Definitions<'_>, pointers: &BTreeMap<&FileName, &str>, problems: &mut Vec<Problem>) {
     let pointer = |first: &FileName, second: &FileName| pointers.get(second).or_else(|| pointers.get(first)).copied();
     for (name, [file, other_file]) in &found.repeated {
         let Some(pointer) = pointer(file, other_file) else { continue };

@@ -18,6 +18,7 @@ pub(super) struct HostFacts<'a> {
     variables: Rc<Variables>,
     abis: BTreeSet<String>,
     programs: &'a BTreeMap<Program, Found>,
+    links: &'a BTreeMap<String, String>,
 }
 
 impl<'a> HostFacts<'a> {
@@ -40,7 +41,7 @@ impl<'a> HostFacts<'a> {
                 abis.extend(names.iter().cloned());
             }
         }
-        Self { variables, abis, programs: &observed.programs }
+        Self { variables, abis, programs: &observed.programs, links: &observed.links }
     }
 
     pub(super) fn facts(&self) -> Facts<'_> {
@@ -49,6 +50,7 @@ impl<'a> HostFacts<'a> {
             knowledge: Knowledge::Host,
             abis: Some(&self.abis),
             programs: self.programs,
+            links: self.links,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
     let enabled = installed.iter().filter(|(file, _)| is_enabled(file));
     let definitions = conflict::definitions(enabled, &mut scales.after, &mut scales.scopes_after);
     let mut problems = Vec::new();
-    conflict::check(&definitions, goals, &mut problems);
+    conflict::check(&definitions, &conflict::pointers(goals), &mut problems);
 
     let mut steps = Vec::new();
     let mut entries = Vec::with_capacity(goals.len());

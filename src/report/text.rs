@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::{Action, Diff, EntryError, Outcome, Reason, Report, RollbackState};
+use crate::profile::is_unseen;
 
 /// Whether to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,11 +208,11 @@ fn visible_lines(text: &str) -> String {
     text.lines().map(|line| visible(line) + "\n").collect()
 }
 
-/// Escapes control characters, tabs excepted.
+/// Escapes characters that are not seen or change how others are, tabs excepted.
 pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
+        if is_unseen(c) && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }

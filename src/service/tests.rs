@@ -51,6 +51,12 @@ fn patterns_are_what_apparmor_reads() {
         "/@{HOME",
         "@HOME/x",
         "/[@{HOME}]",
+        "/a[b]",
+        "/a\u{202e}b",
+        "/a\u{2028}b",
+        "/a\u{2066}b",
+        "/a\u{200b}b",
+        "/a\u{feff}b",
         long.as_str(),
     ] {
         assert!(PathPattern::new(bad).is_err(), "{bad:?}");
@@ -93,6 +99,13 @@ fn a_rule_is_one_rule() {
         "dbus send bus=system path=/org/x member={A,B},",
         "/usr/bin/x Px -> y,",
         "set rlimit nofile <= 1024,",
+        "signal (send)set=(hup)peer=nginx,",
+        "signal send set = ( hup ) peer = \"a b\",",
+        "\"/srv/a (b)\" r,",
+        "/srv/a=b r,",
+        "/opt/x Px -> \"a b\",",
+        "link subset /a -> /b,",
+        "change_profile \"/opt/x y\" -> b,",
         "mount fstype=tmpfs -> /run/x/,",
         "userns,",
         "include <abstractions/nameservice>",
@@ -126,6 +139,17 @@ fn a_rule_is_one_rule() {
         "alias /a -> /b,",
         "/x{a, b} r,",
         "/x\" r,",
+        "/srv/\"x y\" r,",
+        "/srv/\"x\" r,",
+        "\"/srv/x\"y r,",
+        "unix (connect) addr=@x\"y\",",
+        "/srv/x y r,",
+        "/srv/x\\ y r,",
+        "/srv/\\x41 r,",
+        "/srv/\\101 r,",
+        "/srv/x,",
+        "/srv/x q,",
+        "/srv/x r -> a b,",
         "(),",
         ",",
         "hello,",
@@ -144,10 +168,29 @@ fn names_are_plain() {
     }
     assert!(Label::own("unconfined").is_err() && Label::own("a/b").is_err() && Label::own("a").is_ok());
     assert!(ClassName::new("proxy").is_err() && ClassName::new("web-2").is_ok() && ClassName::new("Web").is_err());
-    for good in ["report-exporter-*", "abc", "app[0-9]"] {
+    for good in ["report-exporter-*", "abc", "app[0-9]", "template-x", "app-{a,b}"] {
         assert!(TemporaryName::new(good).is_ok(), "{good:?}");
     }
-    for bad in ["", "*", "ab*", "**", ".abc", "abc/d", "..", "abc\"", "ab{c,d}"] {
+    for bad in [
+        "",
+        "*",
+        "ab*",
+        "**",
+        ".abc",
+        "abc/d",
+        "..",
+        "abc\"",
+        "ab{c,d}",
+        "tmp*",
+        "tmp.*",
+        "tmpfile",
+        "abc**",
+        "systemd-private-*",
+        "ssh-[a-z]*",
+        "abc@{HOME}",
+        "temp",
+        "hsperfdata_*",
+    ] {
         assert!(TemporaryName::new(bad).is_err(), "{bad:?}");
     }
     assert!(AbiName::new("4.0").unwrap().tells_socket_operations());
@@ -155,6 +198,28 @@ fn names_are_plain() {
         assert!(!AbiName::new(old).unwrap().tells_socket_operations());
     }
     assert!(AbiName::new("../x").is_err() && AbiName::new("3.0>").is_err());
+}
+
+#[test]
+fn what_is_written_out_is_followed() {
+    for (pattern, written, led) in [
+        ("/etc/app", Some("/etc/app"), "/srv/a/b"),
+        ("/etc/app/", Some("/etc/app"), "/srv/a/b/"),
+        ("/etc/app/*.conf", Some("/etc/app"), "/srv/a/b/*.conf"),
+        ("/etc/app*", Some("/etc"), "/srv/a/b/app*"),
+        ("/etc/a\\*", Some("/etc"), "/srv/a/b/a\\*"),
+        ("/*/x", None, "/*/x"),
+        ("@{HOME}/x", None, "@{HOME}/x"),
+    ] {
+        let pattern = PathPattern::new(pattern).unwrap();
+        assert_eq!(pattern.written_out(), written, "{pattern}");
+        if written.is_some() {
+            assert_eq!(pattern.led_to("/srv/a/b").unwrap().as_str(), led);
+        }
+    }
+    let app = PathPattern::new("/etc/app").unwrap();
+    assert_eq!(app.led_to("/srv/[a]{b}*").unwrap().as_str(), "/srv/\\[a\\]\\{b\\}\\*");
+    assert!(app.led_to("/srv/\"").is_err() && app.led_to("/srv/\n").is_err());
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Class, MAX_VALUE};
-use crate::syntax;
+use crate::glob::Glob;
+use crate::profile::is_unseen;
+use crate::syntax::{self, ESCAPABLE, Variables};
 
 /// Why a text is not the value that it should be; displayed as the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,8 +76,10 @@ fn check_text(text: &str) -> Result<(), BadValue> {
     if text.len() > MAX_VALUE {
         return because(format!("it has at most {MAX_VALUE} bytes"));
     }
-    if text.chars().any(char::is_control) {
-        return because("it has no control characters, line breaks above all");
+    if text.chars().any(is_unseen) {
+        return because(
+            "it has no control characters, line breaks above all, and none that change how the rest is shown",
+        );
     }
     Ok(())
 }
@@ -128,6 +132,31 @@ impl PathPattern {
         }
     }
 
+    /// What of it is written out, up to its last whole component: the path itself where it has nothing that means
+    /// something in a pattern; none where it begins with a variable, or with a wildcard below the root.
+    #[must_use]
+    pub fn written_out(&self) -> Option<&str> {
+        let end = self.0.find(|letter| "*?[]{}\\@".contains(letter)).unwrap_or(self.0.len());
+        let whole = if end == self.0.len() { end } else { self.0[..end].rfind('/')? };
+        Some(self.0[..whole].trim_end_matches('/')).filter(|path| !path.is_empty())
+    }
+
+    /// The same pattern with [`Self::written_out`] replaced by what that leads to.
+    ///
+    /// # Errors
+    /// The path that it leads to cannot stand in a pattern.
+    pub fn led_to(&self, target: &str) -> Result<Self, BadValue> {
+        let rest = self.written_out().map_or("", |path| &self.0[path.len()..]);
+        let mut pattern = String::with_capacity(target.len() + rest.len());
+        for letter in target.trim_end_matches('/').chars() {
+            if ESCAPABLE.contains(letter) && letter != ',' {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        Self::new(pattern + rest)
+    }
+
     /// Whether it names one path: without wildcards, classes, alternations, escapes and variables.
     #[must_use]
     pub fn as_program(&self) -> Option<Program> {
@@ -148,9 +177,6 @@ fn variable_at(text: &str) -> Option<&str> {
         && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     well_formed.then_some(name)
 }
-
-/// What may be escaped: the characters that mean something in a pattern.
-const ESCAPABLE: &str = "*?[]{}\\,";
 
 /// Checks what means something in a pattern (parser_regex.c, convert_aaregex_to_pcre; parser_lex.l).
 fn check_pattern(pattern: &str) -> Result<(), BadValue> {
@@ -214,9 +240,16 @@ fn check_class(class: &str) -> Result<(), BadValue> {
     // The parser takes a hyphen at the end for a range that lacks its end; at the beginning it is one of the class.
     let ranges_are_ordered =
         members.windows(3).all(|three| three[1] != b'-' || three[0] <= three[2]) && members.last() != Some(&b'-');
-    if members.is_empty() || !members.iter().all(plain) || !ranges_are_ordered || class.contains("@{") {
+    // Versions of the parser differ on whether a class of one character is a wildcard, which decides between programs
+    // that are executed in different ways.
+    if members.is_empty()
+        || class.len() == 1
+        || !members.iter().all(plain)
+        || !ranges_are_ordered
+        || class.contains("@{")
+    {
         return because(
-            "as AppArmor reads it, brackets hold a class such as [a-z0-9_] or [^.], of letters, digits and plain punctuation",
+            "as AppArmor reads it, brackets hold a class such as [a-z0-9_] or [^.], of two or more letters, digits and plain punctuation",
         );
     }
     Ok(())
@@ -257,6 +290,21 @@ impl TemporaryName {
     /// How many letters begin a name before its first wildcard.
     pub const LITERAL: usize = 3;
 
+    /// Names that programs of all kinds make: mktemp(1) and the libraries of many languages, systemd's and snapd's
+    /// private directories, agents and sessions of people.
+    const SHARED: [&str; 10] = [
+        "tmp*",
+        "temp",
+        "systemd-private-*",
+        "snap-private-tmp*",
+        "snap.*",
+        "ssh-*",
+        "dbus-*",
+        "krb5cc*",
+        "hsperfdata_*",
+        "pip-*",
+    ];
+
     /// Checks a name below /tmp: one component that begins with at least three plain characters, so that it is the
     /// service's own.
     ///
@@ -266,6 +314,9 @@ impl TemporaryName {
         let name = name.into();
         check_text(&name)?;
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if name.contains("@{") || name.contains("**") {
+            return because("one name below /tmp, without variables and **, such as report-exporter-*");
+        }
         if name.contains('/')
             || name.starts_with('.')
             || name.chars().take_while(|letter| plain(*letter)).count() < Self::LITERAL
@@ -275,7 +326,15 @@ impl TemporaryName {
             );
         }
         check_pattern(&name)?;
-        Ok(Self(name))
+        let glob = Glob::new(&format!("/{name}"), &Variables::default());
+        let shared = |other: &&&str| {
+            let other = Glob::new(&format!("/{other}"), &Variables::default());
+            matches!((&glob, other), (Ok(glob), Ok(other)) if glob.meets(&other))
+        };
+        match Self::SHARED.iter().find(shared) {
+            Some(other) => because(format!("a name of the service's own: others make names like {other}")),
+            None => Ok(Self(name)),
+        }
     }
 
     /// The paths of this name.
@@ -375,11 +434,7 @@ impl RuleText {
         if rule.starts_with(' ') || rule.ends_with(' ') {
             return because("it neither begins nor ends with a space");
         }
-        if !syntax::is_one_rule(&rule) {
-            return because(
-                "one rule with its comma, or one include: no blocks, no profiles, no variables' values, no comments",
-            );
-        }
+        syntax::check_rule(&rule).map_err(BadValue::because)?;
         Ok(Self(rule))
     }
 

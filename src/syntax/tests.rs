@@ -418,3 +418,54 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_rule_about_something_else_than_files_is_read() {
+    let read = |text: &str| match Rule::read(text).subject {
+        Subject::Mediated(rule) => rule,
+        other => panic!("{text}: {other:?}"),
+    };
+    let signal = read("audit signal (send receive)set = (hup,term) peer=\"a b\",");
+    assert_eq!((signal.keyword, signal.access().collect::<Vec<_>>()), ("signal", vec!["send", "receive"]));
+    assert_eq!((&*signal.conditions["set"], &*signal.conditions["peer"]), ("hup,term", "a b"));
+    let mount = read("mount fstype=tmpfs options=(rw, nosuid) tmpfs -> /run/x/,");
+    assert_eq!((mount.words, mount.target.as_deref()), (vec!["tmpfs".to_owned()], Some("/run/x/")));
+    let change = read("change_profile \"/opt/x y\" -> b,");
+    assert_eq!((change.words, change.target.as_deref()), (vec!["/opt/x y".to_owned()], Some("b")));
+    assert!(read("network inet stream,").has_family() && !read("network (send) stream,").has_family());
+    assert!(read("ptrace,").allows(&["trace"]) && !read("ptrace (read),").allows(&["trace"]));
+}
+
+#[test]
+fn a_rule_about_files_is_read() {
+    for (text, denies, pattern, permissions, target) in [
+        ("/etc/x r,", false, "/etc/x", "r", None),
+        ("deny owner file rw \"/srv/a (b)\",", true, "/srv/a (b)", "rw", None),
+        ("priority=5 /srv/a=b(c) w,", false, "/srv/a=b(c)", "w", None),
+        ("/opt/x Px -> \"a b\",", false, "/opt/x", "Px", Some("a b")),
+        ("link subset /a -> /b,", false, "/a", "l", Some("/b")),
+        ("file,", false, "/**", "rwaklmix", None),
+    ] {
+        let subject = Subject::File {
+            pattern: pattern.to_owned(),
+            permissions: permissions.to_owned(),
+            target: target.map(str::to_owned),
+        };
+        assert_eq!(Rule::read(text), Rule { denies, subject }, "{text}");
+    }
+}
+
+proptest! {
+    /// Whatever passes as a rule is a rule that is read, so that nothing is rendered unjudged.
+    #[test]
+    fn a_rule_that_passes_is_known(text in "(deny |owner |audit )?(/srv/|\"/a b|signal |mount |capability |file |x)[a-z@{}()\\[\\]\"\\\\ =,*?>-]{0,20}( r| Px -> y)?,") {
+        if check_rule(&text).is_ok() {
+            prop_assert!(Rule::read(&text).subject != Subject::Unknown);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_as_a_rule(text in any::<String>()) {
+        let _ = (check_rule(&text), Rule::read(&text));
+    }
+}

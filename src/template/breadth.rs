@@ -1,85 +1,175 @@
-//! Terms that make a profile meaningless.
+//! Access that makes a profile meaningless.
 //!
-//! A path is judged by what its pattern matches, not by how it is written: it takes a directory as a whole if it takes
-//! a good part of arbitrary names in it ([`Glob::share_of`]).
+//! A path is judged by what its pattern matches, not by how it is written: whether it reaches, in a directory that
+//! belongs to others too, names that nobody wrote out ([`Glob::has_unnamed`]), and whether it reaches what must not be
+//! reached even by name. What is asked for in many parts is judged together besides ([`together`]).
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use crate::acceptance::Objection;
-use crate::glob::Glob;
+use crate::glob::{Glob, Letters};
 use crate::service::Capability;
+use crate::syntax::{Mediated, Variables};
 
-/// The share of a directory's names from which on a pattern takes the directory as a whole.
-const AS_A_WHOLE: f64 = 0.25;
+mod places;
 
-/// Directories that nobody should write as a whole, outer ones before those within.
-const WRITTEN: [(&str, Objection); 39] = [
-    ("/", Objection::WriteRoot),
-    ("/bin", Objection::WriteBin),
-    ("/boot", Objection::WriteBoot),
-    ("/dev", Objection::WriteDev),
-    ("/etc", Objection::WriteEtc),
-    ("/home", Objection::WriteHome),
-    ("/lib", Objection::WriteLib),
-    ("/lib32", Objection::WriteLib),
-    ("/lib64", Objection::WriteLib),
-    ("/libx32", Objection::WriteLib),
-    ("/proc", Objection::WriteProc),
-    ("/root", Objection::WriteHome),
-    ("/run", Objection::WriteRun),
-    ("/sbin", Objection::WriteBin),
-    ("/sys", Objection::WriteSys),
-    ("/tmp", Objection::WriteTmp),
-    ("/usr", Objection::WriteUsr),
-    ("/usr/bin", Objection::WriteBin),
-    ("/usr/lib", Objection::WriteLib),
-    ("/usr/lib32", Objection::WriteLib),
-    ("/usr/lib64", Objection::WriteLib),
-    ("/usr/libexec", Objection::WriteBin),
-    ("/usr/libx32", Objection::WriteLib),
-    ("/usr/local", Objection::WriteUsr),
-    ("/usr/local/bin", Objection::WriteBin),
-    ("/usr/local/lib", Objection::WriteLib),
-    ("/usr/local/sbin", Objection::WriteBin),
-    ("/usr/sbin", Objection::WriteBin),
-    ("/usr/share", Objection::WriteUsr),
-    ("/var", Objection::WriteVar),
-    ("/var/cache", Objection::WriteVar),
-    ("/var/lib", Objection::WriteVar),
-    ("/var/lock", Objection::WriteRun),
-    ("/var/log", Objection::WriteVar),
-    ("/var/mail", Objection::WriteVar),
-    ("/var/run", Objection::WriteRun),
-    ("/var/spool", Objection::WriteVar),
-    ("/var/tmp", Objection::WriteTmp),
-    ("/var/www", Objection::WriteVar),
-];
+/// How many characters of a name in a directory that others use must be written out, so that it is one's own.
+const LETTERS: Letters = Letters { first: 3, others: 3 };
 
-/// Directories of programs.
-const PROGRAMS: [&str; 7] =
-    ["/bin", "/sbin", "/usr/bin", "/usr/libexec", "/usr/local/bin", "/usr/local/sbin", "/usr/sbin"];
+/// The same for `/`, where names are few and short.
+const LETTERS_IN_ROOT: Letters = Letters { first: 1, others: 3 };
 
-/// What is objected to in writing what `glob` matches: each objection with the directory that is taken as a whole.
-/// A directory within another that is taken is not told.
-pub(super) fn of_writing(glob: &Glob) -> Vec<(Objection, &'static str)> {
-    let mut found: Vec<(Objection, &'static str)> = Vec::new();
-    for (directory, objection) in WRITTEN {
-        let within =
-            |outer: &str| directory.strip_prefix(outer).is_some_and(|rest| outer == "/" || rest.starts_with('/'));
-        let known = found.iter().any(|(known, outer)| *known == objection || within(outer));
-        if !known && glob.share_of(directory) >= AS_A_WHOLE {
-            found.push((objection, directory));
+/// A directory, and what is objected to in taking it as a whole.
+struct Directory {
+    path: &'static str,
+    glob: Glob,
+    contents: Glob,
+    objection: Objection,
+}
+
+impl Directory {
+    fn new(path: &'static str, objection: Objection) -> Self {
+        Self { path, glob: pattern(path), contents: pattern(&format!("{path}**")), objection }
+    }
+
+    /// In what way a pattern takes it, if it does.
+    fn taken_by(&self, glob: &Glob) -> Option<String> {
+        let letters = if self.path == "/" { LETTERS_IN_ROOT } else { LETTERS };
+        if !glob.has_unnamed(&self.glob, letters) {
+            None
+        } else if glob.covers(&self.contents) {
+            Some(format!("takes {} as a whole", shown(self.path)))
+        } else {
+            Some(format!("takes what it does not name in {}", shown(self.path)))
         }
+    }
+}
+
+fn shown(directory: &str) -> &str {
+    if directory == "/" { directory } else { directory.trim_end_matches('/') }
+}
+
+/// A pattern of this program's own, which has no variables and so cannot fail.
+fn pattern(text: &str) -> Glob {
+    Glob::new(text, &Variables::default()).unwrap_or_else(|_| Glob::union([]))
+}
+
+static WRITTEN: LazyLock<Vec<Directory>> =
+    LazyLock::new(|| places::WRITTEN.map(|(path, objection)| Directory::new(path, objection)).into());
+
+static EXECUTED: LazyLock<Vec<Directory>> = LazyLock::new(|| {
+    let paths = places::PROGRAMS.iter().chain(&places::OTHERS_FILES);
+    paths.map(|path| Directory::new(path, Objection::ExecuteDirectory)).collect()
+});
+
+/// Guarded places of one objection: all of them, and one by one.
+struct Guarded {
+    objection: Objection,
+    all: Glob,
+    each: Vec<(&'static str, Glob)>,
+}
+
+static GUARDED: LazyLock<Vec<Guarded>> = LazyLock::new(|| {
+    let guarded = places::GUARDED.into_iter().map(|(objection, places)| {
+        let each: Vec<_> = places.iter().map(|place| (*place, pattern(place))).collect();
+        Guarded { objection, all: Glob::union(each.iter().map(|(_, glob)| glob)), each }
+    });
+    guarded.collect()
+});
+
+static WELL_KNOWN: LazyLock<Vec<(Directory, Vec<Glob>)>> = LazyLock::new(|| {
+    let known = places::WELL_KNOWN.into_iter().map(|(path, objection, names)| {
+        (Directory::new(path, objection), names.iter().map(|name| pattern(&format!("{path}{name}"))).collect())
+    });
+    known.collect()
+});
+
+static READ: LazyLock<Glob> = LazyLock::new(|| Glob::union(&places::READ.map(pattern)));
+
+/// What is objected to in `permissions` (letters of `mrwklx`) on what `glob` matches, and in what way each time.
+///
+/// What lies within a directory that is taken as a whole is not told besides.
+pub(super) fn of_files(glob: &Glob, permissions: &str) -> Vec<(Objection, String)> {
+    let has = |letter: char| permissions.contains(letter);
+    let mut found: Vec<(Objection, String)> = Vec::new();
+    let mut taken: Vec<&str> = Vec::new();
+    // A link is a new name, as a file that is created is.
+    let writes = has('w') || has('l');
+    if writes {
+        for directory in WRITTEN.iter() {
+            if taken.iter().any(|outer| directory.path.starts_with(outer)) {
+                continue;
+            }
+            if let Some(how) = directory.taken_by(glob) {
+                taken.push(directory.path);
+                if found.iter().all(|(known, _)| *known != directory.objection) {
+                    found.push((directory.objection, how));
+                }
+            }
+        }
+    }
+    if has('r') && !taken.contains(&"/") {
+        let root = &WRITTEN[0];
+        if let Some(how) = root.taken_by(glob) {
+            found.push((Objection::ReadRoot, how));
+            taken.push(root.path);
+        }
+    }
+    for guarded in GUARDED.iter() {
+        let concerned = writes || guarded.objection == Objection::RawDevice && has('r');
+        if !concerned || !glob.meets(&guarded.all) {
+            continue;
+        }
+        let reached = guarded.each.iter().filter(|(place, _)| !taken.iter().any(|outer| place.starts_with(outer)));
+        if let Some((place, _)) = reached.filter(|(_, one)| glob.meets(one)).next() {
+            found.push((guarded.objection, format!("reaches {place}")));
+        }
+    }
+    let concerned = match (has('x'), has('m')) {
+        (true, _) => EXECUTED.len(),
+        (false, true) => places::PROGRAMS.len(),
+        (false, false) => 0,
+    };
+    if let Some((objection, how)) =
+        EXECUTED[..concerned].iter().find_map(|directory| Some((directory.objection, directory.taken_by(glob)?)))
+    {
+        found.push((objection, how));
     }
     found
 }
 
-/// Whether reading what `glob` matches is reading everything.
-pub(super) fn reads_everything(glob: &Glob) -> bool {
-    glob.share_of("/") >= AS_A_WHOLE
+/// What is objected to in all that a service may write, or read, together: each objection with the way.
+///
+/// Whether one pattern takes a directory is [`of_files`]' question, and patterns that each name what they take can
+/// only take all of a directory by naming what is in it.
+pub(super) fn together(written: &[&Glob], read: &[&Glob]) -> Vec<(Objection, String)> {
+    let mut found = Vec::new();
+    for (directory, names) in WELL_KNOWN.iter() {
+        let reached = names.iter().filter(|name| written.iter().any(|glob| glob.meets(name))).count();
+        if reached * 2 >= names.len() {
+            found.push((directory.objection, format!("takes most of what is in {}", shown(directory.path))));
+        }
+    }
+    if Glob::union(read.iter().copied()).covers(&READ) {
+        found.push((Objection::ReadRoot, "takes all of /etc, /home, /root and /var".to_owned()));
+    }
+    found
 }
 
-/// The directory of programs that `glob` takes as a whole.
-pub(super) fn of_executing(glob: &Glob) -> Option<&'static str> {
-    PROGRAMS.into_iter().find(|directory| glob.share_of(directory) >= AS_A_WHOLE)
+/// Whether a path is a directory that every host has.
+pub(super) fn is_known_directory(path: &str) -> bool {
+    let directory = format!("{}/", path.trim_end_matches('/'));
+    places::WRITTEN.iter().any(|(path, _)| *path == directory)
+        || places::OTHERS_FILES.contains(&directory.as_str())
+        || places::PROGRAMS.contains(&directory.as_str())
+}
+
+/// What is objected to in a hard link to what `target` matches. Without `subset`, a link gives its target the
+/// permissions of the link's own path (apparmor.d(5), link rules).
+pub(super) fn of_link_target(target: &Glob) -> Option<Objection> {
+    let reached = of_files(target, "rw");
+    (!reached.is_empty()).then_some(Objection::LinkAny)
 }
 
 /// What is objected to in a capability.
@@ -87,6 +177,73 @@ pub(super) fn of_capability(name: &str) -> Option<Objection> {
     let code = format!("capability-{}", name.replace('_', "-"));
     let known = Capability::WORDS.iter().any(|(word, _)| *word == name);
     Objection::ALL.iter().copied().find(|objection| known && objection.code() == code)
+}
+
+/// What is objected to in everything at once: `all,`.
+pub(super) fn of_everything() -> BTreeSet<Objection> {
+    BTreeSet::from([
+        Objection::WriteRoot,
+        Objection::ExecuteDirectory,
+        Objection::CapabilityAny,
+        Objection::NetworkAnyFamily,
+        Objection::ChangeProfileAny,
+        Objection::MountAny,
+        Objection::PtraceAny,
+        Objection::SignalAny,
+        Objection::DbusAny,
+        Objection::UnixAny,
+        Objection::LinkAny,
+    ])
+}
+
+/// What is objected to in a rule about something else than files and capabilities.
+pub(super) fn of_mediated(rule: &Mediated, variables: &Variables) -> Option<Objection> {
+    let condition = |name: &str| rule.conditions.get(name).map(String::as_str);
+    let any_peer = |peer: Option<&str>| peer.is_none_or(is_any_label);
+    let objects = match rule.keyword {
+        "network" => (!rule.has_family(), Objection::NetworkAnyFamily),
+        "change_profile" => {
+            let target = rule.target.as_deref();
+            (target.is_none_or(|target| is_any_label(target) || target == "unconfined"), Objection::ChangeProfileAny)
+        }
+        "mount" | "remount" | "umount" | "unmount" | "pivot_root" => {
+            let open = |place: Option<&str>| {
+                place.is_none_or(|place| {
+                    let glob = Glob::new(place, variables);
+                    is_any_label(place) || glob.is_ok_and(|glob| glob.has_unnamed(&WRITTEN[0].glob, LETTERS_IN_ROOT))
+                })
+            };
+            let named = rule.words.iter().map(String::as_str).find(|word| word.starts_with(['/', '@', '*', '{']));
+            let objects = match rule.keyword {
+                // A file system that is named has contents of its own; anything else shows what is elsewhere.
+                "mount" => open(rule.target.as_deref()) || !rule.conditions.contains_key("fstype") && open(named),
+                _ => open(named),
+            };
+            (objects, Objection::MountAny)
+        }
+        "ptrace" => {
+            let peer = condition("peer");
+            (rule.allows(&["trace"]) && (any_peer(peer) || peer == Some("unconfined")), Objection::PtraceAny)
+        }
+        "signal" => (rule.allows(&["send", "w", "write", "rw"]) && any_peer(condition("peer")), Objection::SignalAny),
+        "dbus" => {
+            let speaks = rule.allows(&["send", "bind", "w", "write", "rw"]);
+            let says_what =
+                ["path", "interface", "member", "name", "peer"].iter().any(|name| condition(name).is_some());
+            (speaks && !says_what, Objection::DbusAny)
+        }
+        "unix" => {
+            let names_one = ["addr", "peer", "label"].iter().any(|name| condition(name).is_some());
+            (rule.allows(&["connect", "rw", "w", "write"]) && !names_one, Objection::UnixAny)
+        }
+        _ => return None,
+    };
+    objects.0.then_some(objects.1)
+}
+
+/// Whether the pattern of a profile's name leaves all of it open.
+fn is_any_label(pattern: &str) -> bool {
+    !pattern.is_empty() && pattern.chars().all(|letter| "*?/:{}, []^".contains(letter))
 }
 
 /// What to ask for instead.
@@ -103,10 +260,23 @@ pub(super) fn narrower(objection: Objection) -> &'static str {
         Objection::WriteRun => "`runtime` with the service's own path, such as /run/NAME",
         Objection::WriteDev => "the single devices",
         Objection::WriteProc | Objection::WriteSys => "the single files",
+        Objection::WriteAccounts | Objection::WriteStartup | Objection::WritePolicy => {
+            "paths of the service's own; what installs or configures the host is not a service's work"
+        }
+        Objection::WriteKernel => "sysctl.d(5), which sets it before the service starts",
+        Objection::RawDevice => "the files on it",
+        Objection::ControlSocket => "an own socket of that daemon with fewer rights, or a proxy that filters requests",
         Objection::ReadRoot => "the directories that it reads",
         Objection::ExecuteDirectory => "the single programs, each with its transition",
         Objection::ExecuteUnconfined => "`inherit`, `child`, or a profile that confines the program",
         Objection::NetworkAnyFamily => "a `family`, such as inet and inet6",
+        Objection::LinkAny => "`link subset`, or targets in directories of the service's own",
+        Objection::ChangeProfileAny => "the profile's name after ->",
+        Objection::MountAny => "the place where it mounts, such as -> /run/NAME/**",
+        Objection::PtraceAny => "`read`, or the traced profile's name as `peer`",
+        Objection::SignalAny => "`signals` with a `peer`",
+        Objection::DbusAny => "a path, an interface or a peer's name",
+        Objection::UnixAny => "the socket's `addr`, or a `peer`",
         Objection::KernelGlobalMode => "apparmor.mode=enforce on the kernel's command line",
         _ => "ownership, groups or modes that need no such capability; or leave it to whoever starts the service",
     }

@@ -51,6 +51,18 @@ const CERTIFICATES: Allowance = Allowance {
     sockets: &[],
 };
 
+/// What no program starts without, of all that `abstractions/base` allows.
+pub(super) const BASE: [&str; 8] = [
+    "/dev/null rw,",
+    "/dev/urandom r,",
+    "/etc/ld.so.cache r,",
+    "/etc/localtime r,",
+    "/lib/x86_64-linux-gnu/libc.so.6 mr,",
+    "/lib64/ld-linux-x86-64.so.2 mr,",
+    "/usr/lib/x86_64-linux-gnu/libc.so.6 mr,",
+    "/usr/share/zoneinfo/UTC r,",
+];
+
 /// What a class allows besides.
 pub(super) const fn allowances(class: Class) -> &'static [Allowance] {
     match class {

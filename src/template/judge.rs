@@ -1,19 +1,20 @@
-//! Looks for what is wrong with a service on a host: what is missing, what contradicts itself, what means too much.
+//! Looks for what is wrong with a service on a host: what is missing, and what means too much. What contradicts itself
+//! is [`contradiction`](super::contradiction)'s and [`transition`](super::transition)'s.
 
 use std::collections::BTreeSet;
 
 use super::denial::Asked;
-use super::{Executable, Facts, FileTerm, Found, Knowledge, breadth, file_terms, resolve};
+use super::{Executable, Facts, FileTerm, Found, Knowledge, breadth, file_terms, led_to};
 use crate::acceptance::Objection;
 use crate::glob::Glob;
 use crate::problem::{Problem, ProblemCode};
-use crate::service::{Confinement, Execute, PathPattern, Service, Terms};
+use crate::service::{AbiName, Confinement, Execute, PathPattern, Program, Service, Terms};
 use crate::syntax::{Rule, Subject, Unexpandable};
 
 /// Looks for what is wrong.
 pub(super) struct Judge<'a> {
-    service: &'a Service,
-    facts: Facts<'a>,
+    pub(super) service: &'a Service,
+    pub(super) facts: Facts<'a>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
     /// What was objected to.
@@ -25,14 +26,14 @@ impl<'a> Judge<'a> {
         Self { service, facts, problems: Vec::new(), warnings: Vec::new(), objections: BTreeSet::new() }
     }
 
-    fn warn(&mut self, what: &str) {
+    pub(super) fn warn(&mut self, what: &str) {
         self.warnings.push(format!("`{}`: {what}", self.service.name));
     }
 
     pub(super) fn executable(&mut self) -> Executable {
         let pointer = format!("{}/executable", self.service.pointer);
         let given = &self.service.executable;
-        let as_given = Executable { path: given.clone(), interpreter: None };
+        let as_given = Executable { path: given.clone(), interpreter: None, started_by_env: None };
         match self.facts.programs.get(given) {
             None => as_given,
             Some(Found::Nothing) => {
@@ -43,31 +44,57 @@ impl<'a> Judge<'a> {
                 as_given
             }
             Some(Found::NotAProgram(what)) => {
-                let message = format!("{given} is {what}");
-                self.problems.push(
-                    Problem::new(pointer, ProblemCode::NotAFile, message)
-                        .allowed("the path of a program, a regular file"),
-                );
+                self.not_a_program(pointer, given.as_str(), what);
                 as_given
             }
-            Some(Found::Program { path, interpreter }) => {
+            Some(Found::Program { path, interpreter, started_by_env }) => {
                 if path != given {
                     self.warn(&format!("{given} leads to {path}, which the profile is for: AppArmor sees no links"));
                 }
-                if interpreter.as_ref().is_some_and(|interpreter| interpreter.base_name() == "env") {
-                    self.warn(&format!(
+                let by_env = interpreter.as_ref().is_some_and(|interpreter| interpreter.base_name() == "env");
+                match started_by_env {
+                    Some(program) => self.warn(&format!("{path} is run by env, which executes {program} on this host")),
+                    None if by_env => self.warn(&format!(
                         "{path} is run by env, which looks for the interpreter: name that under `execute`, with \
                          `inherit`"
-                    ));
+                    )),
+                    None => {}
                 }
-                Executable { path: path.clone(), interpreter: interpreter.clone() }
+                Executable {
+                    path: path.clone(),
+                    interpreter: interpreter.clone(),
+                    started_by_env: started_by_env.clone().filter(|program| !self.executes(program)),
+                }
             }
         }
     }
 
+    /// Whether the service itself says how it executes a program.
+    fn executes(&self, program: &Program) -> bool {
+        let program = PathPattern::of_program(program);
+        self.service.layers.iter().flat_map(|layer| &layer.terms.execute).any(|it| self.resolved(it) == program)
+    }
+
+    fn not_a_program(&mut self, pointer: String, given: &str, what: &str) {
+        self.problems.push(
+            Problem::new(pointer, ProblemCode::NotAFile, format!("{given} is {what}"))
+                .allowed("the path of a program, a regular file"),
+        );
+    }
+
     pub(super) fn abi(&mut self) {
         let abi = self.service.abi.as_str();
-        let Some(installed) = self.facts.abis.filter(|installed| !installed.contains(abi)) else { return };
+        let Some(installed) = self.facts.abis else {
+            if self.service.abi != AbiName::default() {
+                self.warn(&format!(
+                    "a host without abi/{abi} refuses this profile; every AppArmor since 3.0 has abi/3.0"
+                ));
+            }
+            return;
+        };
+        if installed.contains(abi) {
+            return;
+        }
         let names: Vec<String> = installed.iter().map(|name| format!("`{name}`")).collect();
         let pointer = &self.service.abi_pointer;
         self.problems.push(
@@ -80,9 +107,9 @@ impl<'a> Judge<'a> {
     pub(super) fn asked(&mut self, executable: &Executable) -> Vec<Asked> {
         let mut asked = Vec::new();
         let pointer = format!("{}/executable", self.service.pointer);
-        for program in std::iter::once(&executable.path).chain(&executable.interpreter) {
-            let pattern = PathPattern::of_program(program);
-            self.ask(&mut asked, pointer.clone(), &pattern, &pattern, "mr");
+        let mapped = std::iter::once(&executable.path).chain(&executable.interpreter).map(|program| (program, "mr"));
+        for (program, permissions) in mapped.chain(executable.started_by_env.iter().map(|program| (program, "mrx"))) {
+            asked.extend(self.asked_for(pointer.clone(), program.as_str(), program.as_str(), permissions));
         }
         for layer in &self.service.layers {
             self.ask_all(&mut asked, &layer.terms, &layer.pointer);
@@ -90,14 +117,27 @@ impl<'a> Judge<'a> {
         asked
     }
 
-    pub(super) fn ask_all(&mut self, asked: &mut Vec<Asked>, terms: &Terms, pointer: &str) {
-        for FileTerm { name, permissions, paths, .. } in file_terms(terms) {
-            for (at, (value, pattern)) in paths.iter().enumerate() {
+    /// Everything that a child asks for by name.
+    pub(super) fn asked_by_child(&mut self, program: &PathPattern, needs: &Terms, pointer: &str) -> Vec<Asked> {
+        let path = program.as_str();
+        let mut asked: Vec<Asked> = self.asked_for(format!("{pointer}/path"), path, path, "mr").into_iter().collect();
+        self.ask_all(&mut asked, needs, &format!("{pointer}/needs"));
+        asked
+    }
+
+    fn ask_all(&mut self, asked: &mut Vec<Asked>, terms: &Terms, pointer: &str) {
+        for FileTerm { name, permissions, paths, .. } in file_terms(terms, self.facts) {
+            for (at, path) in paths.iter().enumerate() {
                 let place = format!("{pointer}/{name}/{at}");
-                if let Some(it) = self.asked_for(place, value, pattern.as_str(), permissions) {
-                    self.judge_files(&it);
-                    asked.push(it);
+                if let Some(target) = &path.link {
+                    self.tell_link(&path.value, &place, target);
                 }
+                self.ask(asked, place, &path.value, path.pattern.as_str(), permissions);
+            }
+        }
+        for (at, path) in terms.deny.iter().enumerate() {
+            if let Some(target) = led_to(path, self.facts).1 {
+                self.tell_link(path.as_str(), &format!("{pointer}/deny/{at}"), &target);
             }
         }
         for (term, networks) in [("listen", &terms.listen), ("connect", &terms.connect)] {
@@ -111,47 +151,78 @@ impl<'a> Judge<'a> {
             }
         }
         for (at, execute) in terms.execute.iter().enumerate() {
-            let place = format!("{pointer}/execute/{at}");
-            let pattern = self.resolved(execute);
-            if pattern != execute.path {
-                self.warn(&format!("{} at {place}/path leads to {pattern}, which is what AppArmor sees", execute.path));
-            }
-            let permissions = if execute.into == Confinement::Inherit { "mrx" } else { "x" };
-            if let Some(it) =
-                self.asked_for(format!("{place}/path"), execute.path.as_str(), pattern.as_str(), permissions)
-            {
-                self.judge_files(&it);
-                asked.push(it);
-            }
-            if matches!(&execute.into, Confinement::Profile(name) if name.as_str() == "unconfined") {
-                self.object(Objection::ExecuteUnconfined, format!("{place}/profile"), execute.path.as_str());
-            }
+            self.ask_to_execute(asked, execute, &format!("{pointer}/execute/{at}"));
         }
         for (at, rule) in terms.rules.iter().enumerate() {
-            let place = format!("{pointer}/rules/{at}");
             let read = Rule::read(rule.as_str());
             if !read.denies {
-                self.judge_rule(asked, place, rule.as_str(), &read.subject);
+                self.ask_by_rule(asked, format!("{pointer}/rules/{at}"), rule.as_str(), &read.subject);
             }
         }
     }
 
-    fn judge_rule(&mut self, asked: &mut Vec<Asked>, place: String, rule: &str, subject: &Subject) {
+    /// Says that a path is a link.
+    fn tell_link(&mut self, value: &str, place: &str, target: &Result<String, String>) {
+        match target {
+            Ok(target) => self
+                .warn(&format!("{value} at {place} leads to {target}, which its rule is for: AppArmor sees no links")),
+            Err(target) => self.warn(&format!(
+                "{value} at {place} leads to {target}, which no rule can name: AppArmor sees no links, so its rule \
+                 never applies"
+            )),
+        }
+    }
+
+    fn ask_to_execute(&mut self, asked: &mut Vec<Asked>, execute: &Execute, place: &str) {
+        let pattern = self.resolved(execute);
+        if pattern != execute.path {
+            self.warn(&format!("{} at {place}/path leads to {pattern}, which is what AppArmor sees", execute.path));
+        }
+        let found = execute.path.as_program().and_then(|program| self.facts.programs.get(&program));
+        let what = match found {
+            Some(Found::NotAProgram(what)) => Some(what.clone()),
+            _ if breadth::is_known_directory(pattern.as_str()) => Some("a directory".to_owned()),
+            _ if Glob::new(pattern.as_str(), self.facts.variables).is_ok_and(|glob| glob.is_of_directories()) => {
+                Some("a directory".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(what) = what {
+            self.not_a_program(format!("{place}/path"), execute.path.as_str(), &what);
+            return;
+        }
+        let permissions = if execute.into == Confinement::Inherit { "mrx" } else { "x" };
+        self.ask(asked, format!("{place}/path"), execute.path.as_str(), pattern.as_str(), permissions);
+        if matches!(&execute.into, Confinement::Profile(name) if name.as_str() == "unconfined") {
+            self.object(Objection::ExecuteUnconfined, format!("{place}/profile"), execute.path.as_str());
+        }
+    }
+
+    fn ask_by_rule(&mut self, asked: &mut Vec<Asked>, place: String, rule: &str, subject: &Subject) {
         match subject {
+            Subject::Everything => {
+                for objection in breadth::of_everything() {
+                    self.object(objection, place.clone(), rule);
+                }
+                asked.extend(self.asked_for(place, rule, "/**", "mrwklx"));
+            }
             Subject::File { pattern, permissions, target } => {
-                let leaves = permissions.contains(['u', 'U']) || target.as_deref() == Some("unconfined");
-                if leaves && permissions.contains('x') {
+                let executes = permissions.contains('x');
+                if executes && (permissions.contains(['u', 'U']) || target.as_deref() == Some("unconfined")) {
                     self.object(Objection::ExecuteUnconfined, place.clone(), rule);
+                }
+                if let Some(target) = target.as_deref().filter(|_| !executes && !rule.contains("link subset")) {
+                    let target = Glob::new(target, self.facts.variables).ok();
+                    if let Some(objection) = target.and_then(|target| breadth::of_link_target(&target)) {
+                        self.object(objection, place.clone(), rule);
+                    }
                 }
                 let mut plain: String = permissions.replace('a', "w");
                 plain.retain(|letter| "mrwklx".contains(letter));
                 if permissions.contains('i') {
                     plain.push_str("mr");
                 }
-                if let Some(it) = self.asked_for(place, rule, pattern, &plain) {
-                    self.judge_files(&it);
-                    asked.push(it);
-                }
+                self.ask(asked, place, rule, pattern, &plain);
             }
             Subject::Capabilities(names) if names.is_empty() => {
                 self.object(Objection::CapabilityAny, place, rule);
@@ -161,29 +232,48 @@ impl<'a> Judge<'a> {
                     self.object(objection, place.clone(), rule);
                 }
             }
-            Subject::Network { has_family: false } => self.object(Objection::NetworkAnyFamily, place, rule),
-            Subject::Network { has_family: true } | Subject::Other => {}
+            Subject::Mediated(mediated) => {
+                if let Some(objection) = breadth::of_mediated(mediated, self.facts.variables) {
+                    self.object(objection, place, rule);
+                }
+            }
+            Subject::Nothing | Subject::Unknown => {}
         }
     }
 
     pub(super) fn resolved(&self, execute: &Execute) -> PathPattern {
-        resolve(&execute.path, self.facts)
+        super::resolve(&execute.path, self.facts)
     }
 
-    pub(super) fn ask(
-        &mut self,
-        asked: &mut Vec<Asked>,
-        pointer: String,
-        value: &PathPattern,
-        pattern: &PathPattern,
-        permissions: &str,
-    ) {
-        asked.extend(self.asked_for(pointer, value.as_str(), pattern.as_str(), permissions));
+    /// Asks for paths, and judges how many these are.
+    fn ask(&mut self, asked: &mut Vec<Asked>, pointer: String, value: &str, pattern: &str, permissions: &str) {
+        let Some(it) = self.asked_for(pointer, value, pattern, permissions) else { return };
+        for (objection, how) in breadth::of_files(&it.glob, permissions) {
+            self.object(objection, it.pointer.clone(), &format!("{value} {how}"));
+        }
+        asked.push(it);
     }
 
     /// What is asked for, with its paths; none if these cannot be told.
-    fn asked_for(&mut self, pointer: String, value: &str, pattern: &str, permissions: &str) -> Option<Asked> {
+    pub(super) fn asked_for(
+        &mut self,
+        pointer: String,
+        value: &str,
+        pattern: &str,
+        permissions: &str,
+    ) -> Option<Asked> {
         match Glob::new(pattern, self.facts.variables) {
+            Ok(glob) if !glob.is_absolute() => {
+                self.problems.push(
+                    Problem::new(
+                        pointer,
+                        ProblemCode::BadValue,
+                        format!("{value} is not a path once its variables are known"),
+                    )
+                    .allowed("variables whose values are absolute paths at the beginning, others after a `/`"),
+                );
+                None
+            }
             Ok(glob) => Some(Asked { pointer, value: value.to_owned(), permissions: permissions.to_owned(), glob }),
             Err(Unexpandable::Undeclared(name)) if self.facts.knowledge == Knowledge::Defaults => {
                 self.warn(&format!(
@@ -202,21 +292,17 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn judge_files(&mut self, asked: &Asked) {
-        let has = |letter: char| asked.permissions.contains(letter);
-        let mut everywhere = false;
-        if has('w') {
-            for (objection, directory) in breadth::of_writing(&asked.glob) {
-                everywhere |= objection == Objection::WriteRoot;
-                self.object(objection, asked.pointer.clone(), &format!("{} takes {directory} as a whole", asked.value));
+    /// Judges what all that is asked for comes to, whichever class, term, rule or child asks.
+    pub(super) fn together(&mut self, asked: &[&Asked]) {
+        let with = |letter: char| asked.iter().copied().filter(move |it| it.permissions.contains(letter));
+        let globs = |letter: char| with(letter).map(|it| &it.glob).collect::<Vec<_>>();
+        for (objection, how) in breadth::together(&globs('w'), &globs('r')) {
+            let last = with(if objection == Objection::ReadRoot { 'r' } else { 'w' }).last();
+            let told = [objection, Objection::WriteRoot].iter().any(|known| self.objections.contains(known));
+            if let Some(last) = last.filter(|_| !told) {
+                let what = format!("with what is asked for elsewhere, {} {how}", last.value);
+                self.object(objection, last.pointer.clone(), &what);
             }
-        }
-        if has('r') && !everywhere && breadth::reads_everything(&asked.glob) {
-            self.object(Objection::ReadRoot, asked.pointer.clone(), &asked.value);
-        }
-        if let Some(directory) = breadth::of_executing(&asked.glob).filter(|_| has('x')) {
-            let what = format!("{} takes {directory} as a whole", asked.value);
-            self.object(Objection::ExecuteDirectory, asked.pointer.clone(), &what);
         }
     }
 
@@ -240,87 +326,6 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Refuses a `deny` that takes away what is asked for, but for an exception that lies within it.
-    pub(super) fn denials_of_its_own(&mut self, asked: &[Asked]) {
-        let service = self.service;
-        for layer in &service.layers {
-            let terms = layer.terms.deny.iter().enumerate().map(|(at, path)| {
-                (
-                    format!("{}/deny/{at}", layer.pointer),
-                    path.to_string(),
-                    path.with_contents().to_string(),
-                    "mrwklx".to_owned(),
-                )
-            });
-            let rules = layer.terms.rules.iter().enumerate().filter_map(|(at, rule)| match Rule::read(rule.as_str()) {
-                Rule { denies: true, subject: Subject::File { pattern, permissions, .. } } => {
-                    let place = format!("{}/rules/{at}", layer.pointer);
-                    Some((place, rule.to_string(), pattern, permissions.replace('a', "w")))
-                }
-                _ => None,
-            });
-            for (pointer, value, pattern, permissions) in terms.chain(rules) {
-                let Some(denied) = self.asked_for(pointer, &value, &pattern, &permissions) else { continue };
-                let taken = asked.iter().find(|it| {
-                    it.permissions.contains(|letter| denied.permissions.contains(letter))
-                        && it.glob.meets(&denied.glob)
-                        && (denied.glob.covers(&it.glob) || !it.glob.covers(&denied.glob))
-                });
-                if let Some(taken) = taken {
-                    let message =
-                        format!("denying {value} takes away {}, which is asked for at {}", taken.value, taken.pointer);
-                    self.problems.push(
-                        Problem::new(denied.pointer, ProblemCode::Conflict, message)
-                            .allowed("a denial of a part that lies within what is asked for, or of something else"),
-                    );
-                }
-            }
-        }
-    }
-
-    /// Refuses programs that two entries execute in different ways, and children that have one name.
-    pub(super) fn transitions(&mut self) {
-        let mut known: Vec<(String, &Execute, Option<Glob>)> = Vec::new();
-        let service = self.service;
-        for layer in &service.layers {
-            for (at, execute) in layer.terms.execute.iter().enumerate() {
-                let pointer = format!("{}/execute/{at}", layer.pointer);
-                let pattern = self.resolved(execute);
-                // Where one of two is a single path, that one decides (parser, libapparmor_re/hfa.cc).
-                let glob = match pattern.as_program() {
-                    Some(_) => None,
-                    None => Glob::new(pattern.as_str(), self.facts.variables).ok(),
-                };
-                for (first, other, other_glob) in &known {
-                    let same_paths = match (&glob, other_glob) {
-                        (Some(glob), Some(other)) => glob.meets(other),
-                        (None, None) => pattern == self.resolved(other),
-                        _ => false,
-                    };
-                    let is_child = |execute: &Execute| matches!(execute.into, Confinement::Child { .. });
-                    let message = if same_paths && execute.into != other.into {
-                        format!(
-                            "{} is executed with `{}` here and with `{}` at {first}",
-                            execute.path,
-                            execute.into.transition(),
-                            other.into.transition()
-                        )
-                    } else if is_child(execute) && is_child(other) && child_name(execute) == child_name(other) {
-                        format!("the child profile at {first} has the same name")
-                    } else {
-                        continue;
-                    };
-                    self.problems.push(
-                        Problem::new(pointer.clone(), ProblemCode::Conflict, message)
-                            .allowed("one transition a program, and a name of its own for each child"),
-                    );
-                    break;
-                }
-                known.push((pointer, execute, glob));
-            }
-        }
-    }
-
     pub(super) fn unused_acceptances(&mut self) {
         let own = self.service.layers.last().map_or(&[][..], |layer| &layer.accept);
         let unused = own.iter().filter(|it| !self.objections.contains(&it.objection));
@@ -328,12 +333,5 @@ impl<'a> Judge<'a> {
         for code in unused {
             self.warn(&format!("`{code}` is accepted, and nothing in the service needs it: take it out of `accept`"));
         }
-    }
-}
-
-fn child_name(execute: &Execute) -> Option<&str> {
-    match &execute.into {
-        Confinement::Child { name, .. } => Some(name.as_str()),
-        Confinement::Inherit | Confinement::Profile(_) => None,
     }
 }

@@ -7,6 +7,9 @@ use crate::problem::ProblemCode;
 use crate::service::{AbiName, Class};
 use crate::syntax;
 
+mod breadth;
+mod contradiction;
+
 fn variables() -> Variables {
     let mut variables = Variables::default();
     variables.add(&syntax::scan(
@@ -40,8 +43,25 @@ const COMPLAIN: WantedMode = WantedMode::Flags(Mode::Complain);
 fn on_host(service: &Service, mode: WantedMode, programs: &[(&str, Found)]) -> Result<Rendered, Vec<Problem>> {
     let programs = programs.iter().map(|(path, found)| (Program::new(*path).unwrap(), found.clone())).collect();
     let abis = BTreeSet::from(["3.0".to_owned(), "4.0".to_owned()]);
-    let facts = Facts { variables: &variables(), knowledge: Knowledge::Host, abis: Some(&abis), programs: &programs };
+    let facts = Facts {
+        variables: &variables(),
+        knowledge: Knowledge::Host,
+        abis: Some(&abis),
+        programs: &programs,
+        links: &BTreeMap::from([("/etc/linked".to_owned(), "/srv/a, b".to_owned())]),
+    };
     render(service, mode, facts)
+}
+
+fn without_host(service: &Service) -> Result<Rendered, Vec<Problem>> {
+    let facts = Facts {
+        variables: &variables(),
+        knowledge: Knowledge::Defaults,
+        abis: None,
+        programs: &BTreeMap::new(),
+        links: &BTreeMap::new(),
+    };
+    render(service, ENFORCE, facts)
 }
 
 #[track_caller]
@@ -203,9 +223,10 @@ fn a_link_is_rendered_as_what_it_leads_to_and_a_script_with_its_interpreter() {
     let found = Found::Program {
         path: Program::new("/opt/app-1/app").unwrap(),
         interpreter: Some(Program::new("/usr/bin/dash").unwrap()),
+        started_by_env: None,
     };
     let app = service(json!({ "execute": [{ "path": "/usr/bin/tool", "transition": "inherit" }] }));
-    let tool = Found::Program { path: Program::new("/opt/tool").unwrap(), interpreter: None };
+    let tool = Found::Program { path: Program::new("/opt/tool").unwrap(), interpreter: None, started_by_env: None };
     let rendered = on_host(&app, ENFORCE, &[("/usr/bin/app", found), ("/usr/bin/tool", tool)]).unwrap();
     for part in ["profile app /opt/app-1/app {", "  /opt/app-1/app mr,", "  /usr/bin/dash mr,", "  /opt/tool mrix,"] {
         assert!(rendered.text.contains(part), "{part}\n{}", rendered.text);
@@ -254,135 +275,11 @@ fn what_is_asked_for_replaces_the_denials_that_overlap_it() {
 }
 
 #[test]
-fn a_deny_that_takes_away_what_is_asked_for_is_refused_and_names_both() {
-    for (deny, asked) in [
-        (json!({ "deny": ["/var/lib/app"] }), "/var/lib/app"),
-        (json!({ "deny": ["/var/lib"] }), "/var/lib/app"),
-        (json!({ "deny": ["/var/lib/*/x"] }), "/var/lib/app"),
-        (json!({ "deny": ["/usr/bin/app"] }), "/usr/bin/app"),
-        (json!({ "rules": ["deny /var/lib/app/** w,"] }), ""),
-        (json!({ "rules": ["audit deny /var/lib/** rw,"] }), "/var/lib/app"),
-    ] {
-        let mut fields = json!({ "data": ["/var/lib/app"] });
-        fields.as_object_mut().unwrap().extend(deny.as_object().unwrap().clone());
-        let outcome = on_host(&service(fields), ENFORCE, &[]);
-        if asked.is_empty() {
-            assert!(outcome.is_ok(), "an exception within what is asked for: {deny}");
-            continue;
-        }
-        let problems = outcome.unwrap_err();
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert_eq!(problems[0].code, ProblemCode::Conflict);
-        assert!(problems[0].message.contains(asked) && problems[0].pointer.contains('/'), "{problems:?}");
-    }
-    assert_has(
-        json!({ "data": ["/var/lib/app"], "deny": ["/var/lib/app/secret"] }),
-        &["audit deny /var/lib/app/secret{,/**} mrwklx,"],
-    );
-}
-
-#[test]
-fn terms_that_mean_everything_are_refused_by_their_codes() {
-    for (fields, codes) in [
-        (json!({ "data": ["/"] }), &["write-root"][..]),
-        (json!({ "data": ["/**"] }), &["write-root"]),
-        (json!({ "data": ["/*"] }), &["write-root"]),
-        (json!({ "data": ["/etc"] }), &["write-etc"]),
-        (json!({ "logs": ["/var/**"] }), &["write-var"]),
-        (json!({ "data": ["/{etc,usr}/**"] }), &["write-etc", "write-usr"]),
-        (json!({ "data": ["/v*/**"] }), &["write-var"]),
-        (json!({ "data": ["@{HOME}"] }), &["write-home"]),
-        (json!({ "data": ["@{HOMEDIRS}"] }), &["write-home"]),
-        (json!({ "data": ["/root"] }), &["write-home"]),
-        (json!({ "data": ["/bin/"] }), &["write-bin"]),
-        (json!({ "data": ["/usr/lib/*"] }), &["write-lib"]),
-        (json!({ "data": ["/boot/[a-z]*"] }), &["write-boot"]),
-        (json!({ "data": ["/tmp"] }), &["write-tmp"]),
-        (json!({ "runtime": ["/run/**"] }), &["write-run"]),
-        (json!({ "runtime": ["@{run}/*"] }), &["write-run"]),
-        (json!({ "config": ["/"] }), &["read-root"]),
-        (json!({ "execute": [{ "path": "/usr/bin/*", "transition": "inherit" }] }), &["execute-directory"]),
-        (
-            json!({ "execute": [{ "path": "/{,usr/}{,s}bin/*", "transition": "child", "profile": "c" }] }),
-            &["execute-directory"],
-        ),
-        (
-            json!({ "execute": [{ "path": "/opt/x", "transition": "profile", "profile": "unconfined" }] }),
-            &["execute-unconfined"],
-        ),
-        (
-            json!({ "capabilities": ["sys_admin", "setuid", "dac_override"] }),
-            &["capability-sys-admin", "capability-dac-override"],
-        ),
-        (json!({ "listen": [{ "type": "stream" }] }), &["network-any-family"]),
-        (json!({ "rules": ["/etc/** rw,"] }), &["write-etc"]),
-        (json!({ "rules": ["rw /etc/**,"] }), &["write-etc"]),
-        (json!({ "rules": ["file,"] }), &["write-root", "execute-directory"]),
-        (json!({ "rules": ["/usr/bin/x Ux,"] }), &["execute-unconfined"]),
-        (json!({ "rules": ["capability,"] }), &["capability-any"]),
-        (json!({ "rules": ["capability mac_admin sys_module,"] }), &["capability-mac-admin", "capability-sys-module"]),
-        (json!({ "rules": ["network,"] }), &["network-any-family"]),
-        (json!({ "rules": ["network stream,"] }), &["network-any-family"]),
-    ] {
-        let problems = on_host(&service(fields.clone()), ENFORCE, &[]).unwrap_err();
-        assert!(problems.iter().all(|problem| problem.code == ProblemCode::TooBroad), "{fields} {problems:?}");
-        let named = |problem: &Problem| {
-            let allowed = problem.allowed.clone().unwrap();
-            allowed.split_once("\"code\": \"").unwrap().1.split_once('"').unwrap().0.to_owned()
-        };
-        assert_eq!(problems.iter().map(named).collect::<Vec<_>>(), codes, "{fields}");
-
-        let accept: Vec<_> = codes.iter().map(|code| json!({ "code": code, "reason": "a laboratory" })).collect();
-        let mut accepted = fields.clone();
-        accepted.as_object_mut().unwrap().insert("accept".to_owned(), json!(accept));
-        let rendered = rendered(accepted);
-        for code in codes {
-            let told = format!("accepted as `{code}` by the service: a laboratory");
-            assert!(rendered.warnings.iter().any(|warning| warning.contains(&told)), "{:?}", rendered.warnings);
-        }
-        assert!(!rendered.warnings.iter().any(|warning| warning.contains("take it out")), "{:?}", rendered.warnings);
-    }
-}
-
-#[test]
-fn narrow_terms_are_not_objected_to() {
-    let rendered = rendered(json!({
-        "config": ["/etc", "/usr/**", "/proc/*/stat"],
-        "data": ["/var/lib/app", "/srv", "/etc/app.conf", "@{HOME}/.cache/app", "/var/lib/app-*", "/dev/sda1"],
-        "rules": ["network inet,", "capability chown,", "deny /opt/x/** w,"],
-        "execute": [{ "path": "/usr/lib/app/*", "transition": "inherit" }]
-    }));
-    assert!(!rendered.warnings.iter().any(|warning| warning.contains("accept")), "{:?}", rendered.warnings);
-}
-
-#[test]
-fn what_is_accepted_in_vain_is_told() {
-    let rendered = rendered(json!({ "accept": [{ "code": "write-var", "reason": "once" }] }));
-    assert!(rendered.warnings[0].contains("`write-var` is accepted, and nothing"), "{:?}", rendered.warnings);
-}
-
-#[test]
-fn conflicting_transitions_are_refused() {
-    let entry = |path: &str, transition: &str| json!({ "path": path, "transition": transition });
-    for (one, two) in [
-        (entry("/opt/x", "inherit"), entry("/opt/x", "child")),
-        (entry("/opt/x*", "inherit"), json!({ "path": "/opt/*x", "transition": "profile", "profile": "y" })),
-        (entry("/opt/x", "child"), entry("/srv/x", "child")),
-    ] {
-        let refused = refused(json!({ "execute": [one, two] }));
-        assert_eq!(refused, [("/profiles/0/service/execute/1".to_owned(), ProblemCode::Conflict)], "{one} {two}");
-    }
-    rendered(json!({ "execute": [entry("/opt/*", "inherit"), entry("/opt/x", "child")] }));
-}
-
-#[test]
 fn a_variable_that_nobody_declares_is_refused_on_a_host_and_told_without_one() {
     let service = service(json!({ "config": ["@{NOWHERE}/x"] }));
     let problems = on_host(&service, ENFORCE, &[]).unwrap_err();
     assert_eq!((&*problems[0].pointer, problems[0].code), ("/profiles/0/service/config/0", ProblemCode::BadValue));
-    let facts =
-        Facts { variables: &variables(), knowledge: Knowledge::Defaults, abis: None, programs: &BTreeMap::new() };
-    let rendered = render(&service, ENFORCE, facts).unwrap();
+    let rendered = without_host(&service).unwrap();
     assert!(rendered.text.contains("@{NOWHERE}/x{,/**} r,") && rendered.warnings[0].contains("@{NOWHERE}"));
 }
 
@@ -422,4 +319,100 @@ fn the_documentation_justifies_every_line_and_lists_every_code() {
         has(objection.code());
         assert!(documentation.contains(objection.meaning().lines().next().unwrap()), "{objection:?}");
     }
+}
+
+#[test]
+fn a_denial_as_written_is_where_all_denials_are() {
+    let service = service(json!({
+        "rules": ["deny /srv/x w,", "audit deny capability syslog,", "/srv/y r,"],
+        "execute": [{ "path": "/opt/x", "transition": "child", "needs": { "rules": ["deny /srv/z r,"] } }],
+        "deny": ["/srv/secret"]
+    }));
+    let enforced = on_host(&service, ENFORCE, &[]).unwrap().text;
+    let watched = on_host(&service, COMPLAIN, &[]).unwrap().text;
+    for rule in ["deny /srv/x w,", "audit deny capability syslog,", "deny /srv/z r,"] {
+        assert!(enforced.contains(&format!("denials as written\n")) && enforced.contains(rule), "{enforced}");
+        assert!(!watched.contains("deny"), "{watched}");
+    }
+    assert!(watched.contains("/srv/y r,"));
+    let (_, child) = enforced.split_once("profile x {").unwrap();
+    assert!(child.contains("audit deny /srv/secret{,/**} mrwklx,"), "a denial holds in children too: {enforced}");
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_is_rendered_as_where_it_leads() {
+    let rendered = rendered(json!({ "config": ["/etc/linked"], "deny": ["/etc/linked/secret*"] }));
+    for rule in ["\"/srv/a, b{,/**}\" r,", "\"/srv/a, b/secret*\" mrwklx,"] {
+        assert!(rendered.text.contains(rule), "{rule}\n{}", rendered.text);
+    }
+    assert!(rendered.warnings[0].contains("/etc/linked at /profiles/0/service/config/0 leads to"), "{rendered:?}");
+}
+
+#[test]
+fn what_env_executes_may_be_executed() {
+    let found = |started: Option<&str>| Found::Program {
+        path: Program::new("/usr/bin/app").unwrap(),
+        interpreter: Some(Program::new("/usr/bin/env").unwrap()),
+        started_by_env: started.map(|started| Program::new(started).unwrap()),
+    };
+    let app = |execute: Value| service(json!({ "execute": execute }));
+    let plain = on_host(&app(json!([])), ENFORCE, &[("/usr/bin/app", found(Some("/usr/bin/bash")))]).unwrap();
+    assert!(plain.text.contains("  /usr/bin/bash mrix,\n"), "{}", plain.text);
+    assert!(!plain.text.contains(",bash,"), "the denial of shells gives way: {}", plain.text);
+    let own = app(json!([{ "path": "/usr/bin/bash", "transition": "child" }]));
+    let own = on_host(&own, ENFORCE, &[("/usr/bin/app", found(Some("/usr/bin/bash")))]).unwrap();
+    assert!(own.text.contains("/usr/bin/bash Cx -> bash,") && !own.text.contains("mrix"), "{}", own.text);
+    let lost = on_host(&app(json!([])), ENFORCE, &[("/usr/bin/app", found(None))]).unwrap();
+    assert!(lost.warnings.iter().any(|warning| warning.contains("name that under `execute`")), "{:?}", lost.warnings);
+}
+
+#[test]
+fn what_is_no_program_is_not_executed() {
+    let execute = |path: &str| json!({ "execute": [{ "path": path, "transition": "inherit" }] });
+    for path in ["/usr/bin", "/opt", "@{HOME}", "/usr/lib/app/*/{a,b}/"] {
+        if path.ends_with('/') {
+            continue;
+        }
+        let refused = refused(execute(path));
+        assert_eq!(refused, [("/profiles/0/service/execute/0/path".to_owned(), ProblemCode::NotAFile)], "{path}");
+    }
+    let directory = Found::NotAProgram("a directory".to_owned());
+    let problems = on_host(&service(execute("/opt/tools")), ENFORCE, &[("/opt/tools", directory)]).unwrap_err();
+    assert_eq!(
+        (&*problems[0].pointer, problems[0].code),
+        ("/profiles/0/service/execute/0/path", ProblemCode::NotAFile)
+    );
+    let document = json!({ "version": 1, "owner": "o", "profiles": [{ "service":
+        { "class": "worker", "executable": "/usr/bin/app", "execute": [{ "path": "/usr/bin/", "transition": "inherit" }] } }] });
+    let problems = document::parse(document.to_string().as_bytes()).unwrap_err();
+    assert_eq!(
+        (&*problems[0].pointer, problems[0].code),
+        ("/profiles/0/service/execute/0/path", ProblemCode::BadValue)
+    );
+}
+
+#[test]
+fn a_value_that_is_no_path_once_expanded_is_refused() {
+    let mut variables = variables();
+    variables.add(&syntax::scan(b"@{multiarch}=*-linux-gnu*\n@{some}=/srv/a b\n"));
+    for path in ["@{multiarch}", "@{some}", "@{multiarch}/x"] {
+        let service = service(json!({ "data": [path] }));
+        let facts = Facts {
+            variables: &variables,
+            knowledge: Knowledge::Host,
+            abis: None,
+            programs: &BTreeMap::new(),
+            links: &BTreeMap::new(),
+        };
+        let problems = render(&service, ENFORCE, facts).unwrap_err();
+        assert_eq!(problems[0].pointer, "/profiles/0/service/data/0", "{path}");
+        assert_eq!(problems[0].code, ProblemCode::BadValue, "{path}");
+    }
+}
+
+#[test]
+fn an_abi_that_hosts_may_lack_is_told_without_a_host() {
+    let warned = |fields: Value| without_host(&service(fields)).unwrap().warnings;
+    assert!(warned(json!({ "abi": "4.0" }))[0].contains("a host without abi/4.0 refuses"));
+    assert_eq!(warned(json!({})), Vec::<String>::new());
 }

@@ -109,10 +109,61 @@ fn a_program_that_is_a_link_or_a_script_is_rendered_as_what_it_is() {
 }
 
 #[test]
+fn a_script_that_env_starts_may_execute_what_env_finds() {
+    let host = Scratch::debian();
+    install(&host, "/usr/bin/app", "#!/usr/bin/env -S python3 -u\n");
+    install(&host, "/usr/bin/env", "\x7fELF");
+    let lost = host.converge(&service(json!({})));
+    assert!(lost.warns("name that under `execute`"), "{lost:#?}");
+    install(&host, "/usr/bin/python3.11", "\x7fELF");
+    link(&host, "/usr/bin/python3", "python3.11");
+    let run = host.converge(&service(json!({})));
+    assert!(host.read("usr.bin.app").contains("  /usr/bin/python3.11 mrix,\n"), "{}", host.read("usr.bin.app"));
+    assert!(run.warns("run by env, which executes /usr/bin/python3.11"), "{run:#?}");
+}
+
+#[test]
+fn paths_that_are_links_are_rendered_as_what_they_lead_to() {
+    let host = Scratch::debian();
+    install(&host, "/srv/app-1/config", "");
+    link(&host, "/etc/app", "../srv/app-1");
+    link(&host, "/var/run", "/run");
+    let document = service(json!({
+        "config": ["/etc/app/config", "/etc/app/*.conf", "/etc/plain"],
+        "runtime": ["/run/app.pid"],
+        "data": ["/var/run/later/app"],
+        "deny": ["/etc/app/config/secret"]
+    }));
+    let run = host.converge(&document);
+    let text = host.read("usr.bin.app");
+    for rule in [
+        "/srv/app-1/config{,/**} r,",
+        "/srv/app-1/*.conf{,/**} r,",
+        "/etc/plain{,/**} r,",
+        "/run/app.pid{,/**} rwk,",
+        "/run/later/app{,/**} rwk,",
+        "audit deny /srv/app-1/config/secret{,/**} mrwklx,",
+    ] {
+        assert!(text.contains(rule), "{rule}\n{text}");
+    }
+    assert!(!text.contains("/etc/app") && !text.contains("/var/run"), "{text}");
+    assert!(run.warns("/etc/app/config at /profiles/0/service/config/0 leads to /srv/app-1/config"), "{run:#?}");
+    assert!(!host.converge(&document).changed());
+    // What is guarded is guarded behind a link too.
+    install(&host, "/etc/shadow", "");
+    link(&host, "/srv/shadow", "/etc/shadow");
+    let through = service(json!({ "data": ["/srv/shadow"] }));
+    assert_refused(&host, &through, &[("/profiles/0/service/data/0", "too_broad")]);
+}
+
+#[test]
 fn what_cannot_be_executed_is_refused_and_what_is_missing_is_told() {
     let host = Scratch::debian();
     fs_err::create_dir_all(host.path("usr/bin/app")).unwrap();
     assert_refused(&host, &service(json!({})), &[("/profiles/0/service/executable", "not_a_file")]);
+    let executed =
+        json!({ "executable": "/usr/bin/later", "execute": [{ "path": "/usr/bin/app", "transition": "inherit" }] });
+    assert_refused(&host, &service(executed), &[("/profiles/0/service/execute/0/path", "not_a_file")]);
     let missing = host.converge(&service(json!({ "executable": "/usr/bin/later" })));
     assert!(missing.warns("/usr/bin/later is not there yet"), "{missing:#?}");
 }
@@ -168,7 +219,7 @@ fn variables_are_those_of_the_host_as_the_document_makes_it() {
 fn what_is_wrong_with_a_service_is_told_all_at_once_and_before_anything_is_touched() {
     let host = Scratch::debian();
     let long = format!("/{}", "a".repeat(4096));
-    assert_refused(
+    let run = assert_refused(
         &host,
         &json!({
             "version": 1, "owner": "test",
@@ -196,6 +247,10 @@ fn what_is_wrong_with_a_service_is_told_all_at_once_and_before_anything_is_touch
             ("/profiles/5/service/execute/0/transition", "bad_value"),
         ],
     );
+    let problems = run.report["problems"].as_array().unwrap();
+    assert!(problems.iter().all(|problem| problem["allowed"].is_string()), "{problems:#?}");
+    let missing: Vec<_> = problems.iter().filter(|problem| problem["code"] == "missing").collect();
+    assert!(missing[0]["allowed"].as_str().unwrap().contains("`worker`"), "{missing:#?}");
     let twice = json!([
         { "path": "/opt/x", "transition": "inherit" },
         { "path": "/opt/x", "transition": "profile", "profile": "y" }
@@ -227,4 +282,28 @@ fn render_shows_the_text_that_apply_writes() {
     );
     refused.expect(3);
     assert_eq!(refused.problems(), [("/profiles/0/service/data/0", "too_broad")]);
+}
+
+#[test]
+fn render_refuses_profiles_of_one_name_or_for_one_program() {
+    let host = Scratch::debian();
+    let refused = |entries: Value| {
+        let run =
+            Run::of(host.program(["render", "--format", "json"]).stdin(Scratch::input(profiles(entries).to_string())));
+        run.expect(3);
+        run.problems().into_iter().map(|(pointer, code)| format!("{pointer} {code}")).collect::<Vec<_>>()
+    };
+    let one = json!({ "service": { "class": "worker", "executable": "/usr/bin/app" } });
+    let namesake = json!({ "service": { "class": "helper", "executable": "/opt/app" } });
+    let written = json!({ "file": "written", "content": "profile app {\n}\n" });
+    assert_eq!(refused(json!([one, namesake])), ["/profiles/1 duplicate_profile_name"]);
+    assert_eq!(refused(json!([one, written])), ["/profiles/1 duplicate_profile_name"]);
+    let again = json!({ "file": "x", "service": { "class": "helper", "executable": "/usr/bin/app", "name": "x" } });
+    assert_eq!(refused(json!([one, again])), ["/profiles/1 equal_attachment"]);
+    let disabled = json!({ "mode": "disabled", "service": { "class": "helper", "executable": "/opt/app" } });
+    let run = Run::of(
+        host.program(["render", "--format", "json"])
+            .stdin(Scratch::input(profiles(json!([one, disabled])).to_string())),
+    );
+    run.expect(0);
 }

@@ -39,7 +39,8 @@ macro_rules! with_terms {
             #[schemars(schema_with = "runtime_schema")]
             pub runtime: Option<Vec<PathPattern>>,
             /// Names of temporary files and directories, below /tmp and /var/tmp: may be read, written, created and
-            /// locked by the user that owns them. A name begins with at least three plain characters.
+            /// locked by the user that owns them. A name begins with at least three plain characters, and is none that
+            /// other programs make, such as `tmp*`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(schema_with = "temp_schema")]
             pub temp: Option<Vec<TemporaryName>>,
@@ -62,7 +63,8 @@ macro_rules! with_terms {
             #[schemars(extend("maxItems" = MAX_VALUES_OF_TERM))]
             pub signals: Option<Vec<SignalRule>>,
             /// AppArmor rules as they are written, for what no other term can say: each one rule with its comma in one
-            /// line, or one `include <…>`. Commas and `#` in a path need quotes.
+            /// line, or one `include <…>`. Commas, blanks and `#` in a path need quotes around all of it. Rules that deny
+            /// are left out in complain mode, where they would deny in silence.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(schema_with = "rules_schema")]
             pub rules: Option<Vec<RuleText>>,
@@ -97,7 +99,8 @@ with_terms! {
         #[schemars(extend("maxItems" = MAX_VALUES_OF_TERM))]
         pub execute: Option<Vec<Execute>>,
         /// Paths that are denied, whatever else allows them, and logged when they are tried: in enforce and kill modes
-        /// alone. It may take an exception out of what the service asks for, never all of that. Paths as for `config`.
+        /// alone; in children too. It may take an exception out of what is asked for, never all of that. Paths as for
+        /// `config`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(schema_with = "paths_schema")]
         pub deny: Option<Vec<PathPattern>>,
@@ -139,8 +142,8 @@ with_terms! {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("allOf" = transition_rules()))]
 pub struct Execute {
-    /// The program, or a pattern of several.
-    #[schemars(schema_with = "path_schema")]
+    /// The program, or a pattern of several. A directory is no program.
+    #[schemars(schema_with = "programs_schema")]
     pub path: PathPattern,
     /// What becomes of the confinement.
     pub transition: Transition,
@@ -228,7 +231,7 @@ fn program_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": MAX_VALUE,
-        "pattern": r#"^/[^\x00-\x1f\x7f-\x9f"\\*?\[\]{}^]*$"#,
+        "pattern": r#"^/[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"\\*?\[\]{}^]*$"#,
         "not": { "pattern": format!("/$|{NO_COMPONENT}") },
         "examples": ["/usr/local/bin/report-exporter"]
     })
@@ -241,9 +244,19 @@ fn path_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": MAX_VALUE,
-        "pattern": r#"^(/|@\{[A-Za-z][A-Za-z0-9_]*\})[^\x00-\x1f\x7f-\x9f"]*$"#,
+        "pattern": r#"^(/|@\{[A-Za-z][A-Za-z0-9_]*\})[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"]*$"#,
         "not": { "pattern": NO_COMPONENT },
         "examples": ["/etc/report-exporter/config.yaml", "/var/lib/report-exporter", "/srv/{a,b}/*.conf"]
+    })
+}
+
+fn programs_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": MAX_VALUE,
+        "pattern": r#"^(/|@\{[A-Za-z][A-Za-z0-9_]*\})[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"]*$"#,
+        "not": { "pattern": format!("/$|{NO_COMPONENT}") },
+        "examples": ["/usr/bin/gzip", "/usr/bin/{date,tar}", "/usr/lib/report-exporter/*"]
     })
 }
 
@@ -259,7 +272,7 @@ fn runtime_schema(_: &mut SchemaGenerator) -> Schema {
     list_of(json_schema!({
         "type": "string",
         "maxLength": MAX_VALUE,
-        "pattern": r#"^(/run|@\{run\})/[^\x00-\x1f\x7f-\x9f"]+$"#,
+        "pattern": r#"^(/run|@\{run\})/[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"]+$"#,
         "not": { "pattern": NO_COMPONENT },
         "examples": ["/run/report-exporter"]
     }))
@@ -269,7 +282,8 @@ fn temp_schema(_: &mut SchemaGenerator) -> Schema {
     list_of(json_schema!({
         "type": "string",
         "maxLength": MAX_VALUE,
-        "pattern": r#"^[A-Za-z0-9_-][A-Za-z0-9._-]{2}[^/\x00-\x1f\x7f-\x9f"]*$"#,
+        "pattern": r#"^[A-Za-z0-9_-][A-Za-z0-9._-]{2}[^/\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"]*$"#,
+        "not": { "pattern": r"\*\*|@\{|^(tmp|systemd-private-|snap-private-tmp|snap\.|ssh-|dbus-|krb5cc|hsperfdata_|pip-)" },
         "examples": ["report-exporter-*"]
     }))
 }
@@ -278,7 +292,7 @@ fn rules_schema(_: &mut SchemaGenerator) -> Schema {
     list_of(json_schema!({
         "type": "string",
         "maxLength": MAX_VALUE,
-        "pattern": r"^[^ \x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^ \x00-\x1f\x7f-\x9f])?$",
+        "pattern": r"^[^ \x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]([^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*[^ \x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff])?$",
         "examples": ["ptrace (read) peer=unconfined,", "include <abstractions/nameservice>"]
     }))
 }
