@@ -1,7 +1,8 @@
 //! From what a service needs to the text of its profile. Pure: what must be known of a host is given as [`Facts`].
 //!
 //! **Invariant:** a text follows from the service, the mode and the facts alone, byte for byte. The facts change no
-//! more of it than the program's path, where that is a link, its interpreter's rule, and which class denials give way.
+//! more of it than paths, where these are links, the rules of the program's interpreter, and which class denials give
+//! way.
 //!
 //! **Invariant:** whatever is refused names the place in the document and what would be right; nothing is widened or
 //! left out in silence.

@@ -121,8 +121,8 @@ pub(super) fn of_files(glob: &Glob, permissions: &str) -> Vec<(Objection, String
         if !concerned || !glob.meets(&guarded.all) {
             continue;
         }
-        let reached = guarded.each.iter().filter(|(place, _)| !taken.iter().any(|outer| place.starts_with(outer)));
-        if let Some((place, _)) = reached.filter(|(_, one)| glob.meets(one)).next() {
+        let mut reached = guarded.each.iter().filter(|(place, _)| !taken.iter().any(|outer| place.starts_with(outer)));
+        if let Some((place, _)) = reached.find(|(_, one)| glob.meets(one)) {
             found.push((guarded.objection, format!("reaches {place}")));
         }
     }

@@ -297,7 +297,7 @@ impl<'a> Judge<'a> {
         let with = |letter: char| asked.iter().copied().filter(move |it| it.permissions.contains(letter));
         let globs = |letter: char| with(letter).map(|it| &it.glob).collect::<Vec<_>>();
         for (objection, how) in breadth::together(&globs('w'), &globs('r')) {
-            let last = with(if objection == Objection::ReadRoot { 'r' } else { 'w' }).last();
+            let last = with(if objection == Objection::ReadRoot { 'r' } else { 'w' }).next_back();
             let told = [objection, Objection::WriteRoot].iter().any(|known| self.objections.contains(known));
             if let Some(last) = last.filter(|_| !told) {
                 let what = format!("with what is asked for elsewhere, {} {how}", last.value);

@@ -331,7 +331,7 @@ fn a_denial_as_written_is_where_all_denials_are() {
     let enforced = on_host(&service, ENFORCE, &[]).unwrap().text;
     let watched = on_host(&service, COMPLAIN, &[]).unwrap().text;
     for rule in ["deny /srv/x w,", "audit deny capability syslog,", "deny /srv/z r,"] {
-        assert!(enforced.contains(&format!("denials as written\n")) && enforced.contains(rule), "{enforced}");
+        assert!(enforced.contains("denials as written\n") && enforced.contains(rule), "{enforced}");
         assert!(!watched.contains("deny"), "{watched}");
     }
     assert!(watched.contains("/srv/y r,"));
@@ -369,10 +369,7 @@ fn what_env_executes_may_be_executed() {
 #[test]
 fn what_is_no_program_is_not_executed() {
     let execute = |path: &str| json!({ "execute": [{ "path": path, "transition": "inherit" }] });
-    for path in ["/usr/bin", "/opt", "@{HOME}", "/usr/lib/app/*/{a,b}/"] {
-        if path.ends_with('/') {
-            continue;
-        }
+    for path in ["/usr/bin", "/opt", "@{HOME}"] {
         let refused = refused(execute(path));
         assert_eq!(refused, [("/profiles/0/service/execute/0/path".to_owned(), ProblemCode::NotAFile)], "{path}");
     }
