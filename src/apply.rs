@@ -50,6 +50,7 @@ pub fn check(plan: Plan, host: &Host, progress: &Progress<'_>) -> Result<Draft, 
     compiled.plan.draft.check = true;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
     let foreseen = prepare::kernel_work(&compiled, host).and_then(|work| {
+        let _saved = prepare::save_policy(&mut compiled, host, compile::SpoolIn::Temporary, &work)?;
         let _renewal = cache::Renewal::of(&compiled, host)?;
         let kernel = host.kernel.as_deref().zip(compiled.plan.observed.kernel.as_ref());
         kernel.map_or(Ok(Vec::new()), |(kernel, state)| Ok(unconfined(state, &work.attached, &kernel.processes()?)))

@@ -28,7 +28,8 @@ pub struct Ledger {
     pub held: BTreeMap<PolicyPath, Held>,
     /// What was compiled, by the profile's file: ours, and others' that depend on an include of ours.
     pub compiled: BTreeMap<FileName, Compiled>,
-    /// Profiles that runs which left the kernel alone gave up: it may run them still.
+    /// Profiles that no file defines any more and that the kernel may run still: those that runs which left the kernel
+    /// alone gave up, and those that an undone run had created and that processes ran under by then.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub left_loaded: BTreeSet<ProfileName>,
     /// The inputs that the lists point into.

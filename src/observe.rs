@@ -61,6 +61,8 @@ pub struct Assumed {
     pub places: BTreeMap<PolicyPath, Target>,
     /// The profiles in the kernel; none for those that will not be loaded.
     pub profiles: BTreeMap<ProfileName, Option<Loaded>>,
+    /// Profiles of the interrupted run that stay loaded and that no file defines.
+    pub left_loaded: BTreeSet<ProfileName>,
 }
 
 /// Reads the host.
@@ -84,7 +86,8 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     // Reading the ledger takes about as long as one processor's half of reading the profiles.
     let read =
         reader.top_level(&policy, || read_ledger(host).and_then(|ledger| Ok((ledger, host.parser.identity()?))))?;
-    let (ledger, parser) = read?;
+    let (mut ledger, parser) = read?;
+    ledger.left_loaded.extend(assumed.left_loaded.iter().cloned());
     let toolchain = Toolchain { parser, version: String::new(), conf: conf.digest, features: features.digest() };
     reader.links(DISABLE)?;
     reader.links(FORCE_COMPLAIN)?;

@@ -360,7 +360,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     let leftover: Vec<ProfileName> = given_up.filter(is_loaded).cloned().collect();
     for name in &leftover {
         draft.unloaded.push(name.to_string());
-        draft.warnings.push(format!("the kernel still runs `{name}`, which an earlier run without the kernel gave up"));
+        draft.warnings.push(format!("the kernel still runs `{name}`, which an earlier run had to leave there"));
     }
     Ok(Plan {
         effects,

@@ -5,9 +5,10 @@ use std::thread;
 use std::time::Instant;
 
 use super::directories::{Directories, put};
-use super::loading::{load, prove, refused_by_kernel};
+use super::loading::{Removed, load, prove, refused_by_kernel, remove};
 use super::prepare::{Prepared, refuse_confined};
 use super::state::{drop_journal, forget_adopted, write_journal};
+use super::undo::told_in_use;
 use super::{applied, elapsed_ms, unconfined, undo};
 use crate::document::OnConfined;
 use crate::error::Error;
@@ -76,8 +77,9 @@ impl Prepared {
         draft.rollback = Rollback { state: RollbackState::Complete, left: Vec::new() };
         // What somebody else wrote is not this run's to put back.
         draft.warnings.extend(undone.foreign);
-        if !undone.failed.is_empty() {
-            draft.rollback = Rollback { state: RollbackState::Incomplete, left: undone.failed };
+        let left: Vec<String> = undone.failed.into_iter().chain(told_in_use(&undone.in_use)).collect();
+        if !left.is_empty() {
+            draft.rollback = Rollback { state: RollbackState::Incomplete, left };
         } else if let Err(error) = drop_journal(&self.host.host) {
             draft.warnings.push(format!("the journal is still there, the next run will look at it: {error}"));
         }
@@ -187,7 +189,9 @@ impl Prepared {
                 OnConfined::Unload => kernel.confined(&[removal.name.clone()].into())?,
                 OnConfined::Refuse => Vec::new(),
             };
-            kernel.remove(&removal.name).map_err(refused_by_kernel)?;
+            if remove(kernel, &removal.name).map_err(refused_by_kernel)? == Removed::BySomebody {
+                continue;
+            }
             self.released.extend(confined.into_iter().map(|process| released(process, &removal.name)));
             moment.advance(removal.name.namespace.as_deref());
             draft.kernel.writes += 1;

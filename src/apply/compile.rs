@@ -6,12 +6,12 @@ use std::thread;
 
 use super::{Refusal, attachment, refused};
 use crate::error::Error;
+use crate::host::Host;
 use crate::host::kernel::Evidence;
 use crate::host::packages::Packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
 use crate::host::stage::{STAGE, Stage};
-use crate::host::{Host, LockedHost};
 use crate::ledger::Recorded;
 use crate::observe::POLICY_DIR;
 use crate::plan::{Listed, Plan, Source, Step, mode_as_compiled};
@@ -34,6 +34,15 @@ pub(super) enum SpoolIn<'a> {
     Temporary,
     /// Below the root, with the lock held.
     Root(&'a crate::host::lock::Lock),
+}
+
+impl SpoolIn<'_> {
+    fn make(self, host: &Host) -> Result<Spool, Error> {
+        match self {
+            Self::Temporary => Spool::outside(&host.temporary),
+            Self::Root(lock) => Spool::create(lock),
+        }
+    }
 }
 
 /// A plan with everything compiled.
@@ -82,11 +91,7 @@ pub(super) fn compile<T: Send>(
         let gone = gone(&plan, &[]);
         return Ok((Compiled { plan, results: Vec::new(), gone, spool: None }, besides));
     }
-    let spool = match spool {
-        SpoolIn::Temporary => Spool::outside(&host.temporary),
-        SpoolIn::Root(lock) => Spool::create(lock),
-    };
-    let spool = match spool {
+    let spool = match spool.make(host) {
         Ok(spool) => spool,
         Err(error) => return Err(refused(error, plan.draft)),
     };
@@ -350,9 +355,7 @@ fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[Compiled
         && match (kernel, record) {
             (Some(kernel), _) => result.profiles.iter().any(|profile| {
                 kernel.loaded.get(&profile.name).is_none_or(|loaded| {
-                    let same =
-                        loaded.hash.as_ref().map_or(kernel.evidence == Evidence::Name, |it| it.is_of(&profile.hash));
-                    loaded.mode != mode_as_compiled(profile.mode) || !same
+                    loaded.mode != mode_as_compiled(profile.mode) || !kernel.shows(loaded, &profile.hash)
                 })
             }),
             (None, Some(record)) => {
@@ -468,7 +471,8 @@ impl Plan {
 /// One that does not compile gives nothing.
 pub(super) fn installed(
     compiled: &Compiled,
-    locked: &LockedHost,
+    host: &Host,
+    spool: SpoolIn<'_>,
     files: &BTreeSet<&FileName>,
 ) -> Result<Vec<(CompiledProfile, Vec<u8>)>, Error> {
     let plan = &compiled.plan;
@@ -477,10 +481,10 @@ pub(super) fn installed(
     if sources.is_empty() {
         return Ok(Vec::new());
     }
-    let made = if compiled.spool.is_none() { Some(Spool::create(&locked.lock)?) } else { None };
+    let made = if compiled.spool.is_none() { Some(spool.make(host)?) } else { None };
     let Some(spool) = compiled.spool.as_ref().or(made.as_ref()) else { return Ok(Vec::new()) };
     let borrowed: Vec<(usize, &Source)> = sources.iter().map(|(at, source)| (*at, source)).collect();
-    let blobs = compile_sources(plan, &locked.host, spool, "installed", &borrowed, &Overlay::new(), &|_, _, _| {})?;
+    let blobs = compile_sources(plan, host, spool, "installed", &borrowed, &Overlay::new(), &|_, _, _| {})?;
     let mut found = Vec::new();
     for blob in blobs.into_iter().flatten() {
         let bytes = blob.read()?;

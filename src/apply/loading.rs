@@ -6,9 +6,10 @@ use nix::errno::Errno;
 
 use super::prepare::Removal;
 use crate::error::Error;
-use crate::host::kernel::{Cause, Evidence, Kernel, KernelFailure, KernelState};
+use crate::host::kernel::{Cause, Kernel, KernelFailure, KernelState};
 use crate::plan::mode_as_compiled;
 use crate::policy::LoadSet;
+use crate::profile::ProfileName;
 use crate::report::Draft;
 
 /// Loads a set in one write; where the kernel has not the memory for that, in halves. `loaded` is told of each write.
@@ -32,6 +33,27 @@ pub(super) fn load(
     }
 }
 
+/// What became of a profile that was to leave the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removed {
+    /// It was removed here.
+    Here,
+    /// Somebody else had removed it already.
+    BySomebody,
+}
+
+/// Removes a profile. One that is not there any more is what was wanted.
+///
+/// # Errors
+/// Nothing was removed.
+pub(super) fn remove(kernel: &mut dyn Kernel, name: &ProfileName) -> Result<Removed, KernelFailure> {
+    match kernel.remove(name) {
+        Ok(()) => Ok(Removed::Here),
+        Err(failure) if failure.cause == Cause::Refused(Errno::ENOENT) => Ok(Removed::BySomebody),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Checks that the kernel runs every profile as it was compiled, and none that was removed.
 pub(super) fn prove(
     sets: &[LoadSet],
@@ -43,8 +65,9 @@ pub(super) fn prove(
     for profile in sets.iter().flat_map(|set| set.profiles().iter()) {
         let loaded = state.loaded.get(&profile.name);
         let hash = loaded.and_then(|loaded| loaded.hash);
-        let is_right = loaded.is_some_and(|loaded| loaded.mode == mode_as_compiled(profile.mode))
-            && hash.map_or(state.evidence == Evidence::Name, |hash| hash.is_of(&profile.hash));
+        let is_right = loaded.is_some_and(|loaded| {
+            loaded.mode == mode_as_compiled(profile.mode) && state.shows(loaded, &profile.hash)
+        });
         if !is_right {
             return Err(not_proved(&format!("the kernel does not run `{}` as it was compiled", profile.name)));
         }

@@ -97,6 +97,7 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
         return Err(Error::Interrupted);
     }
     let work = kernel_work(compiled, host)?;
+    let blobs = save_policy(compiled, host, SpoolIn::Root(&locked.lock), &work)?;
     // The next ledger is made of this one, which says what was seen before.
     let renewal = Renewal::of(compiled, host)?;
     let ledger = next_ledger(compiled).map(Ledger::into_bytes);
@@ -105,7 +106,7 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
         ledger_after: ledger.as_deref().map(Digest::of),
         directories: missing_directories(plan, &host.root)?,
         places: plan.effects.iter().map(|effect| place_change(effect, host)).collect::<Result<_, _>>()?,
-        profiles: profile_changes(compiled, locked, &work)?,
+        profiles: profile_changes(compiled, &work, blobs),
         cached: renewal.files.clone(),
     };
     Ok(Assembled { journal, ledger, work, renewal })
@@ -286,7 +287,9 @@ fn load_sets(compiled: &Compiled) -> Result<Vec<LoadSet>, Error> {
             .iter()
             .map(|problem| match problem {
                 Unloadable::Malformed { blob, source } => format!("`{}`: {source}", file(*blob)),
-                Unloadable::Stripped { blob, .. } => format!("`{}`: {problem}", file(*blob)),
+                Unloadable::Stripped { blob, .. } | Unloadable::Nested { blob, .. } => {
+                    format!("`{}`: {problem}", file(*blob))
+                }
                 Unloadable::Repeated { name, first, again } => {
                     format!("`{name}` is defined in `{}` and in `{}`", file(*first), file(*again))
                 }
@@ -295,7 +298,9 @@ fn load_sets(compiled: &Compiled) -> Result<Vec<LoadSet>, Error> {
         Error::Kernel {
             code: "not_loadable",
             message: format!("the compiled profiles cannot be loaded together: {}", told.join("; ")),
-            remedy: "give each profile a name of its own, without white space at its ends".to_owned(),
+            remedy: "give each profile a name of its own, without white space at its ends, in the current policy \
+                     namespace or in one directly below it"
+                .to_owned(),
         }
     })
 }
@@ -353,49 +358,76 @@ pub(super) fn refuse_confined(host: &Host, removals: &[Removal]) -> Result<(), E
     })
 }
 
-fn profile_changes(compiled: &Compiled, locked: &LockedHost, work: &KernelWork) -> Result<Vec<ProfileChange>, Error> {
-    let (Some(kernel), Some(state)) = (locked.host.kernel.as_deref(), &compiled.plan.observed.kernel) else {
-        return Ok(Vec::new());
+/// The compiled policy that undoing loads again, by profile: cut out of what the kernel keeps, else compiled from the
+/// installed text. What cannot be had either way is told as a warning, because a run that fails cannot put it back.
+pub(super) fn save_policy(
+    compiled: &mut Compiled,
+    host: &Host,
+    spool: SpoolIn<'_>,
+    work: &KernelWork,
+) -> Result<BTreeMap<ProfileName, Vec<u8>>, Error> {
+    let (Some(kernel), Some(state)) = (host.kernel.as_deref(), &compiled.plan.observed.kernel) else {
+        return Ok(BTreeMap::new());
     };
-    let put = work.sets.iter().flat_map(|set| set.profiles().iter()).map(|profile| {
-        let after = LoadedPolicy { hash: None, computed: Some(profile.hash), mode: profile.mode };
-        (profile.name.clone(), Some(after))
-    });
-    let after: Vec<(ProfileName, Option<LoadedPolicy>)> =
-        put.chain(work.removals.iter().map(|removal| (removal.name.clone(), None))).collect();
-    let there: BTreeSet<ProfileName> =
-        after.iter().map(|(name, _)| name).filter(|name| state.loaded.contains_key(*name)).cloned().collect();
+    let put = work.sets.iter().flat_map(|set| set.profiles().iter().map(|profile| &profile.name));
+    let names = put.chain(work.removals.iter().map(|removal| &removal.name));
+    let there: BTreeSet<ProfileName> = names.filter(|name| state.loaded.contains_key(*name)).cloned().collect();
     let mut blobs: BTreeMap<ProfileName, Vec<u8>> = BTreeMap::new();
     for saved in kernel.saved(&there)? {
         blobs.extend(saved.blob.map(|blob| (saved.name, blob)));
     }
     let unsaved: BTreeSet<&ProfileName> = there.iter().filter(|name| !blobs.contains_key(*name)).collect();
-    blobs.extend(recompiled(compiled, locked, state, &unsaved)?);
-    let changes = after.into_iter().map(|(name, after)| {
+    blobs.extend(recompiled(compiled, host, spool, state, &unsaved)?);
+    let lost: Vec<String> =
+        there.iter().filter(|name| !blobs.contains_key(*name)).map(|name| format!("`{name}`")).collect();
+    if !lost.is_empty() {
+        compiled.plan.draft.warnings.push(format!(
+            "the kernel does not give back the policy that it runs as {}, and the installed text does not give it \
+             either: should this run fail, it cannot be put back (`apparmor.export_binary=1` on the kernel's command line \
+             has the kernel keep it)",
+            lost.join(", ")
+        ));
+    }
+    Ok(blobs)
+}
+
+fn profile_changes(
+    compiled: &Compiled,
+    work: &KernelWork,
+    mut blobs: BTreeMap<ProfileName, Vec<u8>>,
+) -> Vec<ProfileChange> {
+    let Some(state) = &compiled.plan.observed.kernel else { return Vec::new() };
+    let put = work.sets.iter().flat_map(|set| set.profiles().iter()).map(|profile| {
+        let after = LoadedPolicy { hash: None, computed: Some(profile.hash), mode: profile.mode };
+        (profile.name.clone(), Some(after))
+    });
+    let after = put.chain(work.removals.iter().map(|removal| (removal.name.clone(), None)));
+    let changes = after.map(|(name, after)| {
         let before = state.loaded.get(&name).map(|was| SavedPolicy {
             loaded: LoadedPolicy { hash: was.hash.as_ref().map(ToString::to_string), computed: None, mode: was.mode },
             blob: blobs.remove(&name).map(Arc::new),
         });
         ProfileChange { name, before, after }
     });
-    Ok(changes.collect())
+    changes.collect()
 }
 
 /// Compiles profiles that the kernel does not give back from the installed texts, as far as these give what it runs.
 fn recompiled(
     compiled: &Compiled,
-    locked: &LockedHost,
+    host: &Host,
+    spool: SpoolIn<'_>,
     state: &KernelState,
     names: &BTreeSet<&ProfileName>,
 ) -> Result<Vec<(ProfileName, Vec<u8>)>, Error> {
     let defining =
         compiled.plan.steps.iter().filter(|step| step.defined_before.iter().any(|name| names.contains(name)));
     let files: BTreeSet<&FileName> = defining.map(|step| &step.file).collect();
-    let found = compile::installed(compiled, locked, &files)?;
+    let found = compile::installed(compiled, host, spool, &files)?;
     let same = found.into_iter().filter(|(profile, _)| {
         let loaded = state.loaded.get(&profile.name).filter(|_| names.contains(&profile.name));
         loaded.is_some_and(|loaded| {
-            loaded.mode == mode_as_compiled(profile.mode) && loaded.hash.is_none_or(|hash| hash.is_of(&profile.hash))
+            loaded.mode == mode_as_compiled(profile.mode) && state.shows(loaded, &profile.hash)
         })
     });
     Ok(same.map(|(profile, blob)| (profile.name, blob)).collect())

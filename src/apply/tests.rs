@@ -224,6 +224,68 @@ fn recovery_leaves_what_somebody_loaded_since() {
 }
 
 #[test]
+fn recovery_leaves_a_created_profile_to_the_processes_under_it() {
+    let (before, after) = upgrade();
+    let bench = Bench::new();
+    bench.apply(&before);
+    let files = bench.files();
+    bench.kernel.crash_after(1);
+    let crashed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.apply(&after)));
+    assert!(crashed.is_err());
+    bench.kernel.start(7, "/opt/new", &name("new"));
+
+    let foreseen = bench.check(&before);
+    let report = bench.apply(&before);
+    let recovered = report.recovered.clone().unwrap();
+    assert_eq!(foreseen.recovered, Some(recovered.clone()), "--check foresaw it");
+    assert!(recovered.left.iter().any(|left| left.contains("`new`") && left.contains('7')), "{recovered:?}");
+    assert_eq!(bench.kernel.unconfined_by_removal(), []);
+    assert_eq!(bench.files(), files);
+    let code = |report: &Report| report.error.as_ref().map(|error| error.code.clone());
+    assert_eq!(code(&report).as_deref(), Some("confined"), "nothing defines it: {report:#?}");
+    assert_eq!(code(&foreseen), code(&report));
+
+    let taken_up = bench.apply(&after);
+    assert_eq!(taken_up.exit(false), Exit::Converged, "a document that wants it keeps it: {taken_up:#?}");
+    assert!(!bench.apply(&after).changed);
+    bench.kernel.end(7);
+    assert_eq!(bench.apply(&before).exit(false), Exit::Converged);
+    assert!(!bench.modes().iter().any(|(name, _)| name == "new"));
+}
+
+#[test]
+fn a_failed_run_leaves_a_created_profile_to_the_processes_under_it() {
+    let bench = Bench::new();
+    let (before, after) = upgrade();
+    bench.apply(&before);
+    let files = bench.files();
+    bench.kernel.start_after(1, 7, "/opt/new", &name("new"));
+    bench.kernel.fail_at(2, Errno::EPROTO);
+    let report = bench.apply(&after);
+    assert_eq!((report.exit(false), report.rollback.state), (Exit::RollbackIncomplete, RollbackState::Incomplete), "{report:#?}");
+    assert!(report.rollback.left.iter().any(|left| left.contains("`new`")), "{report:#?}");
+    assert_eq!(bench.kernel.unconfined_by_removal(), []);
+    assert_eq!(bench.files(), files);
+    bench.kernel.end(7);
+    let report = bench.apply(&before);
+    assert_eq!(report.exit(false), Exit::Converged);
+    assert_eq!(report.recovered.unwrap().restored, ["profile `new`"]);
+}
+
+#[test]
+fn a_profile_that_somebody_else_removed_first_is_removed() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,"), entry("b", "/x r,")]));
+    bench.kernel.unload_before(1, &name("b"));
+    let wanted = document(&[entry("a", "/x r,")]);
+    let report = bench.apply(&wanted);
+    assert_eq!(report.exit(false), Exit::Converged, "{report:#?}");
+    assert_eq!(report.kernel.writes, 0, "{report:#?}");
+    assert_eq!(bench.modes(), [("a".to_owned(), Mode::Enforce)]);
+    assert!(!bench.apply(&wanted).changed);
+}
+
+#[test]
 fn a_run_without_the_kernel_does_not_undo_half_of_one() {
     let (before, after) = upgrade();
     let bench = Bench::new();
@@ -299,6 +361,45 @@ fn policy_that_the_kernel_does_not_keep_is_compiled_again_for_the_undo() {
     let report = bench.apply(&document(&[entry("a", "/y r,"), entry("bad", "/x r,")]));
     assert_eq!(report.exit(false), Exit::RolledBack, "{report:#?}");
     assert_eq!((bench.files(), bench.kernel.blob(&name("a"))), (files, blob));
+}
+
+#[test]
+fn policy_that_cannot_be_put_back_is_told_before_anything_is_changed() {
+    let bench = Bench::new();
+    bench.kernel.forget_bytes();
+    let wanted = document(&[entry("a", "/x r,")]);
+    bench.apply(&wanted);
+    bench.kernel.load(&sample::blob("a", Mode::Enforce, "by hand"));
+    let warns = |report: &Report| report.warnings.iter().any(|it| it.contains("`a`") && it.contains("put back"));
+    assert!(warns(&bench.check(&wanted)), "--check says so");
+    let report = bench.apply(&wanted);
+    assert_eq!(report.exit(false), Exit::Converged);
+    assert!(warns(&report), "{report:#?}");
+    let changed = document(&[entry("a", "/y r,")]);
+    assert!(!warns(&bench.check(&changed)), "what the installed text gives can be put back");
+}
+
+#[test]
+fn a_profile_without_a_shown_hash_is_drift_and_is_not_proved() {
+    let bench = Bench::new();
+    let wanted = document(&[entry("a", "/x r,")]);
+    bench.apply(&wanted);
+    bench.kernel.hide_hash(&name("a"));
+    // Somebody else's load has the run look at the hashes again.
+    bench.kernel.load(&sample::blob("docker-default", Mode::Enforce, "theirs"));
+    assert_eq!(reasons(&bench.check(&wanted), "a"), ["kernel-drift"]);
+    let report = bench.apply(&wanted);
+    assert_eq!(report.error.as_ref().map(|error| error.code.as_str()), Some("verify"), "{report:#?}");
+}
+
+#[test]
+fn a_namespace_inside_of_another_is_refused_before_anything_is_changed() {
+    let bench = Bench::new();
+    let wanted = document(&[json!({ "file": "n", "content": text(":outer//inner:n", "/x r,") })]);
+    let report = bench.apply(&wanted);
+    assert_eq!(report.exit(false), Exit::Refused, "{report:#?}");
+    assert!(report.error.as_ref().unwrap().message.contains("namespace inside"), "{report:#?}");
+    assert_eq!(bench.check(&wanted).error, report.error);
 }
 
 #[test]

@@ -3,22 +3,22 @@
 //! **Invariant:** a place or a profile is put back only where it is what the run made of it; what an administrator or
 //! a package wrote since stays and is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
-use super::loading::load;
+use super::loading::{load, remove};
 use super::state::drop_journal;
 use crate::error::Error;
 use crate::host::dir::Removal;
-use crate::host::kernel::{Kernel, Loaded};
+use crate::host::kernel::{Evidence, Kernel, KernelState, Loaded};
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::Stands;
+use crate::ledger::{Attributes, Stands};
 use crate::observe::{
-    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_parser_conf, standing_of,
+    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_ledger, read_parser_conf, standing_of,
 };
 use crate::plan::{Standing, mode_as_compiled};
 use crate::policy::{LoadSet, ShownHash};
@@ -39,6 +39,19 @@ pub(super) struct Undone {
     pub(super) foreign: Vec<String>,
     /// Not put back, because that failed.
     pub(super) failed: Vec<String>,
+    /// Profiles of the run that stay loaded, because processes run under them by now.
+    pub(super) in_use: InUse,
+}
+
+/// Profiles that an undone run had created, and the numbers of the processes for which they stay loaded.
+pub(super) type InUse = BTreeMap<ProfileName, BTreeSet<u32>>;
+
+/// What is to be known of profiles that stay loaded.
+pub(super) fn told_in_use(in_use: &InUse) -> impl Iterator<Item = String> + '_ {
+    in_use.iter().map(|(name, pids)| {
+        let pids = pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        format!("profile `{name}` stays loaded: removing it would unconfine running processes ({pids}) for good")
+    })
 }
 
 /// What recovery came to.
@@ -140,13 +153,14 @@ fn undo_kernel(journal: &Journal, host: &mut Host, undone: &mut Undone) {
 
 fn put_profiles_back(journal: &Journal, kernel: &mut dyn Kernel, undone: &mut Undone) -> Result<(), Error> {
     let names = journal.profiles.iter().map(|change| change.name.clone()).collect();
-    let loaded = kernel.observe(&names)?.loaded;
+    let state = kernel.observe(&names)?;
     let mut blobs = Vec::new();
     let mut removed = Vec::new();
     let mut restored = Vec::new();
-    for change in &journal.profiles {
+    undone.in_use = in_use(journal, &state, kernel)?;
+    for change in journal.profiles.iter().filter(|change| !undone.in_use.contains_key(&change.name)) {
         let named = format!("profile `{}`", change.name);
-        match (whose_profile(change, loaded.get(&change.name)), &change.before) {
+        match (whose_profile(change, &state), &change.before) {
             (Whose::Before, _) => {}
             (Whose::Foreign, _) => undone.foreign.push(format!("{named} was loaded by somebody since, and is left so")),
             (Whose::Ours, None) => {
@@ -175,15 +189,15 @@ fn put_profiles_back(journal: &Journal, kernel: &mut dyn Kernel, undone: &mut Un
     }
     removed.sort_by_key(|name| std::cmp::Reverse(name.depth()));
     for name in removed {
-        if let Err(failure) = kernel.remove(name) {
+        if let Err(failure) = remove(kernel, name) {
             undone.failed.push(failure.to_string());
         }
     }
     // What the kernel says of the writes is one thing, what it runs is another.
-    let loaded = kernel.observe(&names)?.loaded;
+    let state = kernel.observe(&names)?;
     for change in restored {
         let named = format!("profile `{}`", change.name);
-        match whose_profile(change, loaded.get(&change.name)) {
+        match whose_profile(change, &state) {
             Whose::Before => undone.restored.push(named),
             Whose::Ours | Whose::Foreign => undone.failed.push(format!("{named} is not what it was")),
         }
@@ -191,13 +205,39 @@ fn put_profiles_back(journal: &Journal, kernel: &mut dyn Kernel, undone: &mut Un
     Ok(())
 }
 
-fn whose_profile(change: &ProfileChange, loaded: Option<&Loaded>) -> Whose {
+/// The profiles that the run created and that processes run under by now, hats and children of such a one included:
+/// those who run under it may want to change into them.
+fn in_use(journal: &Journal, state: &KernelState, kernel: &dyn Kernel) -> Result<InUse, Error> {
+    let created = journal
+        .profiles
+        .iter()
+        .filter(|change| change.before.is_none() && matches!(whose_profile(change, state), Whose::Ours));
+    let created: BTreeSet<ProfileName> = created.map(|change| change.name.clone()).collect();
+    if created.is_empty() {
+        return Ok(InUse::new());
+    }
+    let mut in_use = InUse::new();
+    for process in kernel.confined(&created)? {
+        let roots = created.iter().filter(|name| !created.iter().any(|above| above != *name && name.is_within(above)));
+        for root in roots.filter(|root| process.is_confined_by(&[(*root).clone()].into())) {
+            for name in created.iter().filter(|name| name.is_within(root)) {
+                in_use.entry(name.clone()).or_default().insert(process.pid);
+            }
+        }
+    }
+    Ok(in_use)
+}
+
+fn whose_profile(change: &ProfileChange, kernel: &KernelState) -> Whose {
+    let loaded = kernel.loaded.get(&change.name);
     let is = |policy: &LoadedPolicy| {
         loaded.is_some_and(|loaded| {
             let hash = match (&loaded.hash, &policy.hash, &policy.computed) {
                 (Some(now), Some(then), _) => now.to_string() == *then,
-                (Some(now), None, Some(computed)) => now.is_of(computed),
-                _ => true,
+                (None, Some(_), _) => kernel.evidence == Evidence::Name,
+                (_, None, Some(computed)) => kernel.shows(loaded, computed),
+                // What was loaded before had nothing to know it by but its mode.
+                (_, None, None) => true,
             };
             hash && loaded.mode == mode_as_compiled(policy.mode)
         })
@@ -229,8 +269,23 @@ pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
     if !undone.failed.is_empty() {
         return Ok(Recovery::Incomplete(undone.failed));
     }
+    leave_loaded(&host.host, &undone.in_use)?;
     drop_journal(&host.host)?;
-    Ok(Recovery::Clean(Some(Recovered { restored: undone.restored, left: undone.foreign })))
+    let left = undone.foreign.into_iter().chain(told_in_use(&undone.in_use)).collect();
+    Ok(Recovery::Clean(Some(Recovered { restored: undone.restored, left })))
+}
+
+/// Has the ledger remember profiles that stay loaded, so that the next run takes them away as the document says of
+/// profiles that confine processes.
+fn leave_loaded(host: &Host, in_use: &InUse) -> Result<(), Error> {
+    if in_use.is_empty() {
+        return Ok(());
+    }
+    let mut ledger = read_ledger(host)?;
+    ledger.left_loaded.extend(in_use.keys().cloned());
+    let state = host.root.private_dir(Path::new(STATE_DIR))?;
+    state.write_temporary(&ledger.into_bytes(), Attributes::ours(0o600))?.rename_to(LEDGER)?;
+    state.sync()
 }
 
 /// Refuses to undo a run's files and leave what it loaded.
@@ -257,7 +312,7 @@ pub(super) fn pending(host: &Host) -> Result<Pending, Error> {
     }
     refuse_half_recovery(&journal, host)?;
     let mut recovered = Recovered::default();
-    let profiles = pending_profiles(&journal, host, &mut recovered)?;
+    let (profiles, in_use) = pending_profiles(&journal, host, &mut recovered)?;
     let mut places = BTreeMap::new();
     for place in journal.places.iter().rev() {
         match whose(host, place)? {
@@ -271,23 +326,26 @@ pub(super) fn pending(host: &Host) -> Result<Pending, Error> {
             }
         }
     }
-    Ok(Pending { recovered: Some(recovered), assumed: Assumed { places, profiles } })
+    recovered.left.extend(told_in_use(&in_use));
+    let left_loaded = in_use.into_keys().collect();
+    Ok(Pending { recovered: Some(recovered), assumed: Assumed { places, profiles, left_loaded } })
 }
 
 fn pending_profiles(
     journal: &Journal,
     host: &Host,
     recovered: &mut Recovered,
-) -> Result<BTreeMap<ProfileName, Option<Loaded>>, Error> {
+) -> Result<(BTreeMap<ProfileName, Option<Loaded>>, InUse), Error> {
     let Some(kernel) = host.kernel.as_deref().filter(|_| !journal.profiles.is_empty()) else {
-        return Ok(BTreeMap::new());
+        return Ok((BTreeMap::new(), InUse::new()));
     };
     let names = journal.profiles.iter().map(|change| change.name.clone()).collect();
-    let loaded = kernel.observe(&names)?.loaded;
+    let state = kernel.observe(&names)?;
+    let in_use = in_use(journal, &state, kernel)?;
     let mut profiles = BTreeMap::new();
-    for change in &journal.profiles {
+    for change in journal.profiles.iter().filter(|change| !in_use.contains_key(&change.name)) {
         let named = format!("profile `{}`", change.name);
-        match whose_profile(change, loaded.get(&change.name)) {
+        match whose_profile(change, &state) {
             Whose::Before => {}
             Whose::Ours => {
                 recovered.restored.push(named);
@@ -300,7 +358,7 @@ fn pending_profiles(
             Whose::Foreign => recovered.left.push(format!("{named} was loaded by somebody since, and is left so")),
         }
     }
-    Ok(profiles)
+    Ok((profiles, in_use))
 }
 
 /// Whether the interrupted run had written its ledger, which it does last.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::host::root::Identity;
-use crate::policy::{LoadSet, ShownHash};
+use crate::policy::{KernelHash, LoadSet, ShownHash};
 use crate::profile::{Mode, ProfileName};
 
 mod access;
@@ -180,6 +180,13 @@ impl KernelState {
             (Mode::Kill, Mode::Enforce) => Mode::Kill,
             _ => mode,
         }
+    }
+
+    /// Whether the kernel shows that a profile is the one that `hash` was computed from. Where it has evidence, a
+    /// profile that it shows none of (one that somebody replaces just now, say) is not proved to be anything.
+    #[must_use]
+    pub fn shows(&self, loaded: &Loaded, hash: &KernelHash) -> bool {
+        loaded.hash.map_or(self.evidence == Evidence::Name, |shown| shown.is_of(hash))
     }
 }
 

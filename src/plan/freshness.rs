@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::{Observed, mode_as_compiled};
-use crate::host::kernel::{KernelState, Loaded};
+use crate::host::kernel::KernelState;
 use crate::ledger::Compiled;
 use crate::policy::{HashAlgorithm, KernelHash};
-use crate::profile::{FileName, Mode};
+use crate::profile::{FileName, Mode, ProfileName};
 use crate::report::{Change, LoadedProfile, Reason};
 use crate::tree::{Closure, Closures, Input, InputId, Text};
 
@@ -82,7 +82,7 @@ impl<'a> Freshness<'a> {
             return Vec::new();
         };
         let reasons = record.profiles.iter();
-        let reasons = reasons.flat_map(|it| kernel_reasons(kernel.loaded.get(&it.name), it.mode, Some(&it.hash)));
+        let reasons = reasons.flat_map(|it| kernel_reasons(kernel, &it.name, it.mode, Some(&it.hash)));
         reasons.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -120,14 +120,17 @@ impl<'a> Freshness<'a> {
     }
 }
 
-/// Why a profile that the kernel runs is not the one in `mode`, and with `hash` where that is known.
-pub(crate) fn kernel_reasons(loaded: Option<&Loaded>, mode: Mode, hash: Option<&KernelHash>) -> Vec<Reason> {
-    let Some(loaded) = loaded else { return vec![Reason::KERNEL_MISSING.into()] };
+/// Why the profile that the kernel runs as `name` is not the one in `mode`, and with `hash` where that is known.
+pub(crate) fn kernel_reasons(
+    kernel: &KernelState,
+    name: &ProfileName,
+    mode: Mode,
+    hash: Option<&KernelHash>,
+) -> Vec<Reason> {
+    let Some(loaded) = kernel.loaded.get(name) else { return vec![Reason::KERNEL_MISSING.into()] };
     let mut reasons = Vec::new();
-    if let (Some(shown), Some(hash)) = (&loaded.hash, hash) {
-        if !shown.is_of(hash) {
-            reasons.push(Reason::KERNEL_DRIFT.into());
-        }
+    if hash.is_some_and(|hash| !kernel.shows(loaded, hash)) {
+        reasons.push(Reason::KERNEL_DRIFT.into());
     }
     if loaded.mode != mode_as_compiled(mode) {
         reasons.push(Reason::KERNEL_MODE.into());

@@ -47,6 +47,15 @@ pub enum Unloadable {
         /// Its name.
         name: ProfileName,
     },
+    /// The kernel makes a policy namespace only directly below the current one: it takes the whole of the name for that
+    /// of a directory, and refuses it with EACCES (security/apparmor/policy_ns.c, `aa_prepare_ns`).
+    #[error("`{name}` is for a policy namespace inside of another one, which the kernel cannot load from here")]
+    Nested {
+        /// The blob that defines it.
+        blob: usize,
+        /// Its name.
+        name: ProfileName,
+    },
 }
 
 /// Whether the kernel takes white space off a name (security/apparmor/include/lib.h, `basename`, by lib/string.c,
@@ -60,7 +69,7 @@ impl LoadSet {
     /// Puts the profiles of `blobs` into one set for each namespace, the current namespace first.
     ///
     /// # Errors
-    /// Every blob that cannot be read and every name that occurs twice.
+    /// Every blob that cannot be read, every name that occurs twice, and every name that no kernel loads.
     pub fn build<B: AsRef<[u8]>>(blobs: &[B]) -> Result<Vec<Self>, Vec<Unloadable>> {
         let mut problems = Vec::new();
         let mut defined_in = BTreeMap::new();
@@ -78,6 +87,9 @@ impl LoadSet {
             }
             if is_stripped(&profile.name.name) {
                 problems.push(Unloadable::Stripped { blob: *index, name: profile.name.clone() });
+            }
+            if profile.name.namespace.as_deref().is_some_and(|namespace| namespace.contains('/')) {
+                problems.push(Unloadable::Nested { blob: *index, name: profile.name.clone() });
             }
         }
         if !problems.is_empty() {

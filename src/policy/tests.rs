@@ -333,7 +333,7 @@ fn every_blob_that_cannot_be_read_is_told() {
         .iter()
         .map(|problem| match problem {
             Unloadable::Malformed { blob, .. } => *blob,
-            Unloadable::Repeated { .. } | Unloadable::Stripped { .. } => panic!("{problem}"),
+            Unloadable::Repeated { .. } | Unloadable::Stripped { .. } | Unloadable::Nested { .. } => panic!("{problem}"),
         })
         .collect();
     assert_eq!(blobs, [0, 2]);
@@ -397,4 +397,11 @@ fn a_name_that_the_kernel_would_change_is_not_loaded() {
         let stripped = Unloadable::Stripped { blob: 0, name: ProfileName::new(name) };
         assert_eq!(built.err(), is_changed.then(|| vec![stripped]), "{name:?}");
     }
+}
+
+#[test]
+fn a_namespace_inside_of_a_namespace_is_not_loaded() {
+    let built = LoadSet::build(&[sample::blob_in(Some("a//b"), "x", Mode::Enforce, "rules")]);
+    let name = ProfileName { namespace: Some("a//b".to_owned()), name: "x".to_owned() };
+    assert_eq!(built.err(), Some(vec![Unloadable::Nested { blob: 0, name }]));
 }

@@ -177,7 +177,7 @@ impl Judge<'_> {
         let is_wanted = state == FileState::Enabled;
         let drift = match &self.observed.kernel {
             None => Vec::new(),
-            Some(_) if is_wanted => kernel_reasons(loaded, profile.mode, profile.hash.as_ref()),
+            Some(kernel) if is_wanted => kernel_reasons(kernel, &profile.name, profile.mode, profile.hash.as_ref()),
             Some(_) if loaded.is_some() && !in_force.contains(&profile.name) => vec![Reason::KERNEL_DRIFT.into()],
             Some(_) => Vec::new(),
         };

@@ -26,7 +26,10 @@ struct State {
     effects: usize,
     failure: Option<(usize, Errno)>,
     crash: Option<usize>,
+    unloading: Option<(usize, ProfileName)>,
+    starting: Option<(usize, Process)>,
     refused: BTreeSet<ProfileName>,
+    without_hash: BTreeSet<ProfileName>,
 }
 
 struct Held {
@@ -51,7 +54,10 @@ impl FakeKernel {
             effects: 0,
             failure: None,
             crash: None,
+            unloading: None,
+            starting: None,
             refused: BTreeSet::new(),
+            without_hash: BTreeSet::new(),
         })))
     }
 
@@ -104,6 +110,14 @@ impl FakeKernel {
         state.processes.sort_by_key(|process| process.pid);
     }
 
+    /// A process starts under the profile right after the `nth` effect from now on.
+    pub(crate) fn start_after(&self, nth: usize, pid: u32, executable: &str, profile: &ProfileName) {
+        let mut state = self.state();
+        let profiles = vec![profile.clone()];
+        let process = Process { pid, executable: Some(executable.into()), script: None, unit: None, profiles };
+        state.starting = Some((state.effects + nth, process));
+    }
+
     /// A process ends.
     pub(crate) fn end(&self, pid: u32) {
         self.state().processes.retain(|process| process.pid != pid);
@@ -115,6 +129,12 @@ impl FakeKernel {
         state.failure = Some((state.effects + nth, errno));
     }
 
+    /// Somebody else removes a profile right before the `nth` effect from now on.
+    pub(crate) fn unload_before(&self, nth: usize, name: &ProfileName) {
+        let mut state = self.state();
+        state.unloading = Some((state.effects + nth, name.clone()));
+    }
+
     /// The program ends right after the `nth` effect from now on was carried out.
     pub(crate) fn crash_after(&self, nth: usize) {
         let mut state = self.state();
@@ -124,6 +144,11 @@ impl FakeKernel {
     /// Every set that holds a profile of this name is refused with EPROTO.
     pub(crate) fn refuse(&self, name: &ProfileName) {
         self.state().refused.insert(name.clone());
+    }
+
+    /// No hash is shown of a profile of this name.
+    pub(crate) fn hide_hash(&self, name: &ProfileName) {
+        self.state().without_hash.insert(name.clone());
     }
 
     /// How many replaces and removes were attempted.
@@ -171,13 +196,19 @@ impl State {
     /// Counts an effect and fails if it is the one that a test chose.
     fn begin_effect(&mut self) -> Result<(), Errno> {
         self.effects += 1;
+        if let Some((_, name)) = self.unloading.take_if(|(nth, _)| *nth == self.effects) {
+            self.remove(&name)?;
+        }
         match self.failure {
             Some((nth, errno)) if nth == self.effects => Err(errno),
             _ => Ok(()),
         }
     }
 
-    fn end_effect(&self) {
+    fn end_effect(&mut self) {
+        if let Some((_, process)) = self.starting.take_if(|(nth, _)| *nth == self.effects) {
+            self.processes.push(process);
+        }
         assert!(self.crash != Some(self.effects), "the crash that the test asked for");
     }
 
@@ -238,7 +269,7 @@ impl Kernel for FakeKernel {
         state.hashes_read += ours.iter().filter(|name| state.loaded.contains_key(*name)).count();
         let state = &*state;
         let shown = |name: &ProfileName, held: &Held| {
-            let hash = ours.contains(name) && state.evidence != Evidence::Name;
+            let hash = ours.contains(name) && !state.without_hash.contains(name) && state.evidence != Evidence::Name;
             let hash = hash.then(|| held.hash.shown(state.hash_algorithm));
             (name.clone(), Loaded { mode: held.mode, hash })
         };
