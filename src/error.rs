@@ -105,7 +105,8 @@ impl Error {
     /// The code of a defect of ours.
     pub const DEFECT: &str = "defect";
 
-    /// A stable word for programs.
+    /// A stable word for programs. Its parts are joined by `_`; only the code of an objection, by which a document accepts
+    /// it ([`Objection::code`](crate::acceptance::Objection::code)), has `-`, so that the two are told apart.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -130,9 +131,9 @@ impl Error {
         }
     }
 
-    /// What to do about it, where there is something general to say.
+    /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> Option<String> {
+    pub fn remedy(&self) -> String {
         let remedy = match self {
             Self::Document(_) => "correct the document at the places that `problems` points to",
             Self::File { source, .. } => match source.kind() {
@@ -141,7 +142,8 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "make room on the file system and run it again"
                 }
-                _ => return None,
+                io::ErrorKind::NotFound => "see whether the path is right, and put there what is missing",
+                _ => "see what is wrong with the path or its file system (the kernel's log may say), then run it again",
             },
             Self::NoPolicyDirectory { .. } => "install the package apparmor there, or give another --root",
             Self::ChangedMeanwhile { .. } => "run it again",
@@ -155,7 +157,7 @@ impl Error {
             Self::Interrupted => "run it again",
             Self::Usage { .. } => "see `aa-converge --help`",
         };
-        Some(remedy.to_owned())
+        remedy.to_owned()
     }
 }
 

@@ -176,7 +176,18 @@ impl Exporter<'_> {
             let why = "no document can name it: it is not UTF-8, has control characters or is too long";
             self.remarks.push(format!("`{}` is left out: {why}", path.display()));
         }
-        for file in profile_files(self.survey).iter().filter(|file| self.profiles.contains_key(&file.file)) {
+        let files: Vec<_> =
+            profile_files(self.survey).into_iter().filter(|file| self.profiles.contains_key(&file.file)).collect();
+        let unloaded: Vec<&str> =
+            files.iter().filter(|file| file.is_merely_unloaded()).map(|file| file.file.as_str()).collect();
+        if !unloaded.is_empty() {
+            self.remarks.push(format!(
+                "{} with profiles that are not loaded: `apply` loads them ({})",
+                count(unloaded.len(), "file"),
+                unloaded.join(", ")
+            ));
+        }
+        for file in files.iter().filter(|file| !file.is_merely_unloaded()) {
             let reasons = file.drift.iter().filter(|reason| reason.0 != Reason::ATTRIBUTES);
             let reasons: Vec<&str> = reasons.map(|reason| reason.0.as_str()).collect();
             if !reasons.is_empty() {

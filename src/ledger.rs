@@ -32,6 +32,9 @@ pub struct Ledger {
     /// alone gave up, and those that an undone run had created and that processes ran under by then.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub left_loaded: BTreeSet<ProfileName>,
+    /// Directories of links that this program made, and that links of it stand in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub made: BTreeSet<PolicyPath>,
     /// The inputs that the lists point into.
     inputs: Vec<Input>,
     /// The lists of inputs that [`Compiled::inputs`] points into, each ascending: profiles with the same includes share one.

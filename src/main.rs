@@ -45,8 +45,8 @@ fn main() -> ExitCode {
                 message: "a defect in aa-converge; standard error says where".to_owned(),
                 remedy: Some("please report it; the next run undoes what this one may have begun".to_owned()),
             };
-            print_json(&Draft::default().fail(error, Listing::Changed));
-            ExitCode::from(Exit::Defect as u8)
+            let written = print_json(&Draft::default().fail(error, Listing::Changed));
+            ExitCode::from(answered(Exit::Defect, written) as u8)
         }
     }
 }
@@ -57,15 +57,14 @@ fn start() -> Exit {
         Err(error) if error.use_stderr() => {
             // Only clap knows how to print its own message; the report is for programs.
             let _printed = error.print();
-            if !io::stdout().is_terminal() {
-                print_json(&refused(Error::Usage { message: usage_message(&error) }));
-            }
-            return Exit::Usage;
+            let written = if io::stdout().is_terminal() {
+                Ok(())
+            } else {
+                print_json(&refused(Error::Usage { message: usage_message(&error) }))
+            };
+            return answered(Exit::Usage, written);
         }
-        Err(help) => {
-            let _printed = help.print();
-            return Exit::Converged;
-        }
+        Err(help) => return answered(Exit::Converged, help.print()),
     };
     match cli.command {
         Command::Apply(args) => apply(&args),
@@ -78,8 +77,7 @@ fn start() -> Exit {
                 SchemaOf::Report => report::schema(),
                 SchemaOf::Status => status::schema(),
             };
-            print(&format!("{schema:#}\n"));
-            Exit::Converged
+            answered(Exit::Converged, print(&format!("{schema:#}\n")))
         }
     }
 }
@@ -109,12 +107,12 @@ fn apply(args: &ApplyArgs) -> Exit {
         }
         Err(error) => refused(error),
     };
-    match format {
+    let written = match format {
         Format::Json => print_json(&report),
         Format::Salt => print_json(&SaltReport::from(&report)),
         Format::Text => print(&report::render_text(&report, colour())),
-    }
-    report.exit(args.detailed_exitcodes)
+    };
+    answered(report.exit(args.detailed_exitcodes), written)
 }
 
 fn converge(args: &ApplyArgs) -> Result<Report, Error> {
@@ -271,11 +269,11 @@ fn status(args: &StatusArgs) -> Exit {
     let format = answer_format(args.format);
     match open_to_read(&args.host).and_then(|host| run::status(&host)) {
         Ok(status) => {
-            match format {
+            let written = match format {
                 AnswerFormat::Json => print_json(&status),
                 AnswerFormat::Text => print(&status::render_text(&status, colour())),
-            }
-            Exit::Converged
+            };
+            answered(Exit::Converged, written)
         }
         Err(error) => no_answer(error, format),
     }
@@ -285,14 +283,15 @@ fn export(args: &ExportArgs) -> Exit {
     let format = answer_format(args.format);
     match open_to_read(&args.host).and_then(|host| run::export(&host, args.owner.clone())) {
         Ok(export) => {
-            match format {
+            let written = match format {
                 AnswerFormat::Json => {
-                    print(&format!("{}\n", export.to_json()));
+                    let written = print(&format!("{}\n", export.to_json()));
                     export.remarks.iter().for_each(|remark| eprint(&format!("note: {remark}\n")));
+                    written
                 }
                 AnswerFormat::Text => print(&export.to_text(colour())),
-            }
-            Exit::Converged
+            };
+            answered(Exit::Converged, written)
         }
         Err(error) => no_answer(error, format),
     }
@@ -305,11 +304,11 @@ fn answer_format(asked: Option<AnswerFormat>) -> AnswerFormat {
 /// Prints a report in the place of an answer that there is not.
 fn no_answer(error: Error, format: AnswerFormat) -> Exit {
     let report = refused(error);
-    match format {
+    let written = match format {
         AnswerFormat::Json => print_json(&report),
         AnswerFormat::Text => print(&report::render_text(&report, colour())),
-    }
-    report.exit(false)
+    };
+    answered(report.exit(false), written)
 }
 
 fn render(args: &RenderArgs) -> Exit {
@@ -318,25 +317,24 @@ fn render(args: &RenderArgs) -> Exit {
         Ok(json) => json,
         Err(error) => {
             let report = refused(error);
-            print_json(&report);
-            return report.exit(false);
+            return answered(report.exit(false), print_json(&report));
         }
     };
     match document::parse(&json).and_then(|desired| render::render(&desired)) {
         Ok(rendered) => {
-            match args.format {
+            let written = match args.format {
                 RenderFormat::Json => print_json(&rendered),
                 RenderFormat::Text => print(&rendered.to_text()),
-            }
-            Exit::Converged
+            };
+            answered(Exit::Converged, written)
         }
         Err(problems) => {
             let report = refused(Error::Document(problems));
-            match args.format {
+            let written = match args.format {
                 RenderFormat::Json => print_json(&report),
                 RenderFormat::Text => print(&report::render_text(&report, colour())),
-            }
-            Exit::DocumentRefused
+            };
+            answered(Exit::DocumentRefused, written)
         }
     }
 }
@@ -346,21 +344,30 @@ fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-fn print_json<T: serde::Serialize>(value: &T) {
+/// The exit status of a run whose answer was written, or not: one that nobody could read is no success.
+fn answered(exit: Exit, written: io::Result<()>) -> Exit {
+    let Err(error) = written else { return exit };
+    eprint(&format!("the answer could not be written to standard output: {error}\n"));
+    match exit {
+        Exit::Converged | Exit::Changed => Exit::Unanswered,
+        failed => failed,
+    }
+}
+
+fn print_json<T: serde::Serialize>(value: &T) -> io::Result<()> {
     let mut bytes = to_json(value);
     bytes.push(b'\n');
-    write_out(&bytes);
+    write_out(&bytes)
 }
 
-fn print(text: &str) {
-    write_out(text.as_bytes());
+fn print(text: &str) -> io::Result<()> {
+    write_out(text.as_bytes())
 }
 
-fn write_out(bytes: &[u8]) {
+fn write_out(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
-        eprint(&format!("standard output could not be written: {error}\n"));
-    }
+    out.write_all(bytes)?;
+    out.flush()
 }
 
 fn eprint(text: &str) {

@@ -4,7 +4,7 @@
 //! refused by looking at texts alone is refused here, all of it at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::document::{Desired, OnConfined};
@@ -397,6 +397,12 @@ impl Observed {
         self.places.get(path).unwrap_or(&Standing::Absent)
     }
 
+    /// A file that parser.conf names for compiling and that is not there.
+    #[must_use]
+    pub fn missing_conf_file(&self) -> Option<&Path> {
+        self.parser_conf.files().find(|path| self.conf_files.iter().all(|(there, _)| there != path))
+    }
+
     /// What people should know of the parser's configuration.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -411,6 +417,9 @@ impl Observed {
                 self.policy_dir.display()
             ));
         }
+        warnings.extend(self.missing_conf_file().map(|path| {
+            format!("parser.conf names {}, which is not there: no profile compiles without it", path.display())
+        }));
         let at_boot = self.parser_conf.at_boot.iter();
         warnings.extend(at_boot.map(|(option, effect)| format!("parser.conf has the option `{option}`: {effect}")));
         let unknown = self.parser_conf.unknown.iter();

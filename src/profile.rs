@@ -336,6 +336,12 @@ impl PolicyPath {
         matches!(directory, Some(DISABLE | FORCE_COMPLAIN))
     }
 
+    /// Whether this is a directory of links that switch profiles. Nothing includes what stands in one.
+    #[must_use]
+    pub fn is_link_directory(&self) -> bool {
+        matches!(&*self.0, DISABLE | FORCE_COMPLAIN)
+    }
+
     /// Whether this is the place of the entry `name` in the directory `directory`.
     #[must_use]
     pub fn is_in(&self, directory: &str, name: &FileName) -> bool {

@@ -81,11 +81,12 @@ pub struct Tool {
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunError {
-    /// A stable word for programs, so that they can tell what to try again from what to repair.
+    /// A stable word for programs, so that they can tell what to try again from what to repair. One with `-` in it is an
+    /// objection, and the word by which the document's `accept` overrides it.
     pub code: String,
     /// What was attempted, on what, and why not.
     pub message: String,
-    /// What to do about it; null where there is nothing general to say.
+    /// What to do about it. This version always says something; readers must expect null.
     pub remedy: Option<String>,
 }
 
@@ -339,7 +340,7 @@ pub struct Elapsed {
 
 impl From<&Error> for RunError {
     fn from(error: &Error) -> Self {
-        Self { code: error.code().to_owned(), message: error.to_string(), remedy: error.remedy() }
+        Self { code: error.code().to_owned(), message: error.to_string(), remedy: Some(error.remedy()) }
     }
 }
 
@@ -363,6 +364,8 @@ pub enum Exit {
     RollbackIncomplete = 6,
     /// The call is wrong.
     Usage = 64,
+    /// Done what was asked for, and the answer could not be written (sysexits(3), `EX_IOERR`).
+    Unanswered = 74,
 }
 
 impl Report {

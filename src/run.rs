@@ -7,8 +7,9 @@ use crate::confinement;
 use crate::document::{self, Desired};
 use crate::error::Error;
 use crate::export::{self, Export};
+use crate::host::kernel::Kernel;
 use crate::host::spool::Spool;
-use crate::host::{Host, LockedHost, kernel};
+use crate::host::{Host, LockedHost};
 use crate::observe::{self, Assumed};
 use crate::plan::{self, Plan};
 use crate::profile::Owner;
@@ -113,7 +114,7 @@ pub fn status(host: &Host) -> Result<Status, Error> {
     });
     let surroundings = Surroundings {
         parser: Some(parser),
-        release: kernel.and_then(|_| kernel::release()),
+        release: kernel.and_then(Kernel::release),
         processes,
         unconfined,
         pending,

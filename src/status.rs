@@ -96,8 +96,11 @@ pub struct Summary {
     pub owned: usize,
     /// Installed files of profiles that are switched off.
     pub disabled: usize,
-    /// Files of profiles and include files with a `drift`.
+    /// Files of profiles and include files with a `drift`, less those that `unloaded` counts.
     pub drifted: usize,
+    /// Files of profiles that nobody holds and that differ in nothing but that a profile of theirs is not loaded: many
+    /// packages ship policy that a host does not use.
+    pub unloaded: usize,
     /// Profiles, hats and children that should be loaded.
     pub wanted: usize,
     /// Those of them that are loaded; null when the kernel was not looked at.
@@ -151,6 +154,16 @@ pub struct ProfileFile {
     pub drift: Vec<Reason>,
     /// The profiles, hats and children that it defines.
     pub profiles: Vec<ProfileStatus>,
+}
+
+impl ProfileFile {
+    /// Whether nobody holds the file, and nothing differs but that a profile of it is not loaded.
+    #[must_use]
+    pub fn is_merely_unloaded(&self) -> bool {
+        self.owner.is_none()
+            && !self.drift.is_empty()
+            && self.drift.iter().all(|reason| reason.0 == Reason::KERNEL_MISSING)
+    }
 }
 
 /// Whether a file of profiles is there, and in force.
@@ -368,12 +381,14 @@ fn summary(
         *modes.of(running.mode) += 1;
     }
     let wanted = defined().filter(|profile| profile.wanted.is_some());
-    let drifted = profiles.iter().map(|file| &file.drift).chain(files.iter().map(|file| &file.drift));
+    let drifted = profiles.iter().filter(|file| !file.is_merely_unloaded()).map(|file| &file.drift);
+    let drifted = drifted.chain(files.iter().map(|file| &file.drift));
     Summary {
         files: profiles.iter().filter(|file| file.state != FileState::Missing).count(),
         owned: profiles.iter().filter(|file| file.owner.is_some()).count() + files.len(),
         disabled: profiles.iter().filter(|file| file.state == FileState::Disabled).count(),
         drifted: drifted.filter(|drift| !drift.is_empty()).count(),
+        unloaded: profiles.iter().filter(|file| file.is_merely_unloaded()).count(),
         loaded: observed.kernel.as_ref().map(|_| wanted.clone().filter(|profile| profile.running.is_some()).count()),
         wanted: wanted.count(),
         modes,
@@ -421,6 +436,9 @@ impl Summary {
             None => "the kernel was not looked at".to_owned(),
         });
         parts.push(if self.drifted == 0 { "no drift".to_owned() } else { format!("{} drifted", self.drifted) });
+        if self.unloaded > 0 {
+            parts.push(format!("{} unmanaged and not loaded", self.unloaded));
+        }
         if let Some(unconfined @ 1..) = self.unconfined {
             parts.push(format!("{} to restart", count(unconfined, "process")));
         }

@@ -2,7 +2,8 @@
 //!
 //! The planner compares attachments as texts; here the compiled automata are compared, which decides about globs. Held
 //! against each other are the profiles that this run compiled, and against these the globs of other installed profiles
-//! that the ledger remembers, and what others loaded into the kernel without a file here. Which kernel will run them is not known, so only what is a conflict under all is refused.
+//! that the ledger remembers, and what others loaded into the kernel without a file here. Kernels count differently, and
+//! a release does not always tell how: what is a conflict under all ways that are possible is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,13 +35,23 @@ impl fmt::Display for Attached<'_> {
     }
 }
 
-/// The steps of the document after which two profiles would match one executable equally well.
-pub(super) fn conflicts(
+/// What comparing attachments came to.
+#[derive(Default)]
+pub(super) struct Compared {
+    /// The steps of the document after which two profiles would match one executable equally well.
+    pub(super) conflicts: BTreeMap<usize, EntryError>,
+    /// Pairs of which that is not decided, in words.
+    pub(super) undecided: Vec<String>,
+}
+
+/// Compares the attachments that the document brings with each other and with all others.
+pub(super) fn compare(
     plan: &Plan,
     results: &[CompiledStep],
     foreign: &[(ProfileName, Attachment)],
-) -> BTreeMap<usize, EntryError> {
-    let mut found = BTreeMap::new();
+    kernels: &[LeftMatch],
+) -> Compared {
+    let Compared { conflicts: mut found, mut undecided } = Compared::default();
     let mut namespaces: BTreeMap<Option<&str>, Vec<Attached<'_>>> = BTreeMap::new();
     for result in results.iter().filter(|result| plan.steps[result.step].enabled) {
         match compiled(plan, result) {
@@ -62,15 +73,22 @@ pub(super) fn conflicts(
             let side = attached.iter().filter(|one| one.step.is_some() == is_listed);
             side.map(|one| (one, &one.attachment)).collect()
         };
-        let told = policy::conflicts(&side(true), &side(false), &LeftMatch::ALL);
+        let told = policy::conflicts(&side(true), &side(false), kernels);
         for policy::Conflict { profiles: (one, other), path } in told.found {
             let Some(step) = one.step else { continue };
             let path = path.escape_ascii();
             let message = format!("{one} and {other} match {path} equally well: the kernel would run it unconfined");
             found.entry(step).or_insert_with(|| failed(message));
         }
+        undecided.extend(told.undecided.into_iter().map(|(one, other)| {
+            format!(
+                "{one} and {other} match the same executables, and which of them gets one is not decided here (it depends \
+                 on extended attributes, or takes too long to find out): where the kernel finds both equal, it runs \
+                 the executable unconfined"
+            )
+        }));
     }
-    found
+    Compared { conflicts: found, undecided }
 }
 
 fn compiled<'p>(plan: &'p Plan, result: &'p CompiledStep) -> Result<Vec<Attached<'p>>, String> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use super::directories::{Directories, put};
+use super::directories::{Directories, put, remove_empty};
 use super::loading::{Removed, load, prove, refused_by_kernel, remove};
 use super::prepare::{Prepared, refuse_confined};
 use super::state::{drop_journal, forget_adopted, write_journal};
@@ -147,6 +147,7 @@ impl Prepared {
         });
         let plan = &mut self.compiled.plan;
         let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));
+        let cleaned = cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle_directories));
         plan.draft.warnings.extend(cleaned.err().map(|error| format!("done, but {error}")));
         Ok(())
     }

@@ -7,15 +7,15 @@ use std::thread;
 use super::{Refusal, attachment, refused};
 use crate::error::Error;
 use crate::host::Host;
-use crate::host::kernel::Evidence;
+use crate::host::kernel::{Evidence, Kernel};
 use crate::host::packages::Packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
 use crate::host::stage::{STAGE, Stage};
 use crate::ledger::Recorded;
-use crate::observe::POLICY_DIR;
+use crate::observe::{PARSER_CONF, POLICY_DIR};
 use crate::plan::{Listed, Plan, Source, Step, mode_as_compiled};
-use crate::policy::{self, AttachmentRecord, CompiledProfile, HashAlgorithm};
+use crate::policy::{self, AttachmentRecord, CompiledProfile, HashAlgorithm, LeftMatch};
 use crate::profile::{FileName, PolicyPath, ProfileName};
 use crate::report::{Action, Change, EntryError, LoadedProfile, Outcome};
 use crate::syntax::IncludeTarget;
@@ -145,9 +145,15 @@ pub(super) fn compile<T: Send>(
     let attempted = sources.len();
     let repeated = repeats(&plan, &results);
     if repeated.is_empty() {
-        let foreign = host.kernel.as_deref().map_or(Ok(Vec::new()), |it| attachment::foreign(&plan, &results, it));
-        match foreign {
-            Ok(foreign) => failures.extend(attachment::conflicts(&plan, &results, &foreign)),
+        let kernel = host.kernel.as_deref();
+        // Which kernel will run the policy of an image is not known.
+        let release = kernel.and_then(Kernel::release).unwrap_or_default();
+        match kernel.map_or(Ok(Vec::new()), |it| attachment::foreign(&plan, &results, it)) {
+            Ok(foreign) => {
+                let compared = attachment::compare(&plan, &results, &foreign, LeftMatch::of_release(&release));
+                plan.draft.warnings.extend(compared.undecided);
+                failures.extend(compared.conflicts);
+            }
             Err(error) => return Err(refused(error, plan.draft)),
         }
     }
@@ -186,6 +192,17 @@ fn compile_sources(
     progress: &Progress<'_>,
 ) -> Result<Vec<Result<Blob, EntryError>>, Error> {
     let observed = &plan.observed;
+    if let Some(missing) = observed.missing_conf_file() {
+        return Err(Error::Parser {
+            message: format!(
+                "{} names {}, which is not there: no profile compiles without it",
+                host.root.shown(Path::new(PARSER_CONF)).display(),
+                host.root.shown(missing).display()
+            ),
+            remedy: "install what brings it (on Debian the package apparmor), or take the option out of parser.conf"
+                .to_owned(),
+        });
+    }
     let view = View::new(&observed.tree, overlay);
     let directory = spool.dir().private_dir(name)?;
     let mut stage = Stage::new(&directory.real_path()?, &observed.policy_dir)?;

@@ -58,3 +58,14 @@ pub(super) fn put(directory: &Dir, name: &str, target: &Target) -> Result<(), Er
         None => directory.remove_file(name).map(drop),
     }
 }
+
+/// Removes those of the directories that are empty. Where something stands in one it is somebody else's by now.
+pub(super) fn remove_empty(root: &Root, directories: &[PolicyPath]) -> Result<(), Error> {
+    let mut parents = Directories::new(root);
+    for path in directories {
+        if let Some((parent, name)) = parents.of(path)? {
+            let _kept_if_not_empty = parent.remove_dir(name)?;
+        }
+    }
+    Ok(())
+}

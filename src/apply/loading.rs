@@ -65,9 +65,8 @@ pub(super) fn prove(
     for profile in sets.iter().flat_map(|set| set.profiles().iter()) {
         let loaded = state.loaded.get(&profile.name);
         let hash = loaded.and_then(|loaded| loaded.hash);
-        let is_right = loaded.is_some_and(|loaded| {
-            loaded.mode == mode_as_compiled(profile.mode) && state.shows(loaded, &profile.hash)
-        });
+        let is_right = loaded
+            .is_some_and(|loaded| loaded.mode == mode_as_compiled(profile.mode) && state.shows(loaded, &profile.hash));
         if !is_right {
             return Err(not_proved(&format!("the kernel does not run `{}` as it was compiled", profile.name)));
         }

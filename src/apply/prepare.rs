@@ -19,7 +19,7 @@ use crate::host::replace::Temporary;
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::{Ledger, Recorded, Recorder};
+use crate::ledger::{Ledger, Recorded, Recorder, Stands};
 use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
@@ -36,6 +36,8 @@ pub struct Prepared {
     pub(super) journal: Journal,
     /// The next ledger's bytes; none when it stays as it is.
     pub(super) ledger: Option<Vec<u8>>,
+    /// The directories that an earlier run made for links, and that no link of this program stands in any more.
+    pub(super) idle_directories: Vec<PolicyPath>,
     /// The new files and links, by effect; none for removals, and for places whose directory does not exist yet.
     pub(super) temporaries: Vec<Option<Temporary>>,
     pub(super) work: KernelWork,
@@ -65,10 +67,18 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
     match assemble(&mut compiled, &host) {
-        Ok(Assembled { journal, ledger, work, renewal }) => {
-            let sighted = compiled.plan.observed.kernel.as_ref().map(Sighting::of);
-            Ok(Prepared { host, compiled, journal, ledger, temporaries, work, released: Vec::new(), sighted, renewal })
-        }
+        Ok(Assembled { journal, ledger, idle_directories, work, renewal }) => Ok(Prepared {
+            sighted: compiled.plan.observed.kernel.as_ref().map(Sighting::of),
+            host,
+            compiled,
+            journal,
+            ledger,
+            idle_directories,
+            temporaries,
+            work,
+            released: Vec::new(),
+            renewal,
+        }),
         Err(error) => Err(refused(error, compiled.plan.draft)),
     }
 }
@@ -76,6 +86,7 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
 struct Assembled {
     journal: Journal,
     ledger: Option<Vec<u8>>,
+    idle_directories: Vec<PolicyPath>,
     work: KernelWork,
     renewal: Renewal,
 }
@@ -100,16 +111,18 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
     let blobs = save_policy(compiled, host, SpoolIn::Root(&locked.lock), &work)?;
     // The next ledger is made of this one, which says what was seen before.
     let renewal = Renewal::of(compiled, host)?;
-    let ledger = next_ledger(compiled).map(Ledger::into_bytes);
+    let directories = missing_directories(&compiled.plan, &host.root)?;
+    let (ledger, idle_directories) = next_ledger(compiled, &directories).unzip();
+    let ledger = ledger.map(Ledger::into_bytes);
     let plan = &compiled.plan;
     let journal = Journal {
         ledger_after: ledger.as_deref().map(Digest::of),
-        directories: missing_directories(plan, &host.root)?,
+        directories,
         places: plan.effects.iter().map(|effect| place_change(effect, host)).collect::<Result<_, _>>()?,
         profiles: profile_changes(compiled, &work, blobs),
         cached: renewal.files.clone(),
     };
-    Ok(Assembled { journal, ledger, work, renewal })
+    Ok(Assembled { journal, ledger, idle_directories: idle_directories.unwrap_or_default(), work, renewal })
 }
 
 /// What is to be done in the kernel.
@@ -238,8 +251,9 @@ fn place_change(effect: &Effect, host: &Host) -> Result<PlaceChange, Error> {
     Ok(PlaceChange { path: effect.path.clone(), before, after: effect.after.stands() })
 }
 
-/// The next ledger, made from the one that was observed; none where nothing is changed and nothing new is known.
-fn next_ledger(compiled: &mut Compiled) -> Option<Ledger> {
+/// The next ledger, made from the one that was observed, and the directories of links that it remembers no longer; none
+/// where nothing is changed and nothing new is known. `directories` are those that the run makes.
+fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(Ledger, Vec<PolicyPath>)> {
     let plan = &mut compiled.plan;
     let before = &plan.observed.ledger;
     let is_managed = plan.observed.kernel.is_some();
@@ -253,6 +267,11 @@ fn next_ledger(compiled: &mut Compiled) -> Option<Ledger> {
     let mut next = std::mem::take(&mut plan.observed.ledger);
     next.runs = next.runs.wrapping_add(1);
     next.held.clone_from(&plan.held);
+    next.made.extend(directories.iter().filter(|path| path.is_link_directory()).cloned());
+    let links = next.held.iter().filter(|(_, held)| held.stands != Stands::Absent);
+    let used: BTreeSet<PolicyPath> = links.flat_map(|(path, _)| path.parents().collect::<Vec<_>>()).collect();
+    let idle = next.made.difference(&used).cloned().collect();
+    next.made.retain(|path| used.contains(path));
     if is_managed {
         next.left_loaded.clear();
     } else {
@@ -275,7 +294,7 @@ fn next_ledger(compiled: &mut Compiled) -> Option<Ledger> {
             result.recorded.clone(),
         );
     }
-    Some(recorder.finish())
+    Some((recorder.finish(), idle))
 }
 
 fn load_sets(compiled: &Compiled) -> Result<Vec<LoadSet>, Error> {
@@ -426,9 +445,7 @@ fn recompiled(
     let found = compile::installed(compiled, host, spool, &files)?;
     let same = found.into_iter().filter(|(profile, _)| {
         let loaded = state.loaded.get(&profile.name).filter(|_| names.contains(&profile.name));
-        loaded.is_some_and(|loaded| {
-            loaded.mode == mode_as_compiled(profile.mode) && state.shows(loaded, &profile.hash)
-        })
+        loaded.is_some_and(|loaded| loaded.mode == mode_as_compiled(profile.mode) && state.shows(loaded, &profile.hash))
     });
     Ok(same.map(|(profile, blob)| (profile.name, blob)).collect())
 }

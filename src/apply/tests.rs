@@ -262,7 +262,11 @@ fn a_failed_run_leaves_a_created_profile_to_the_processes_under_it() {
     bench.kernel.start_after(1, 7, "/opt/new", &name("new"));
     bench.kernel.fail_at(2, Errno::EPROTO);
     let report = bench.apply(&after);
-    assert_eq!((report.exit(false), report.rollback.state), (Exit::RollbackIncomplete, RollbackState::Incomplete), "{report:#?}");
+    assert_eq!(
+        (report.exit(false), report.rollback.state),
+        (Exit::RollbackIncomplete, RollbackState::Incomplete),
+        "{report:#?}"
+    );
     assert!(report.rollback.left.iter().any(|left| left.contains("`new`")), "{report:#?}");
     assert_eq!(bench.kernel.unconfined_by_removal(), []);
     assert_eq!(bench.files(), files);
@@ -547,6 +551,23 @@ fn an_attachment_that_somebody_elses_loaded_profile_has_is_refused() {
     assert!(error.contains("`theirs`") && error.contains("/opt/a"), "{error}");
     bench.kernel.unload(&name("theirs"));
     assert_eq!(bench.apply(&document(&[entry("a", "/x r,")])).exit(false), Exit::Converged);
+}
+
+#[test]
+fn attachments_that_extended_attributes_decide_are_told() {
+    let glob = |name: &str, glob: &str| json!({ "file": name, "content": text(name, "/x r,").replace(&format!("/opt/{name}"), glob) });
+    let elsewhere = Bench::new();
+    elsewhere.apply(&document(&[glob("theirs", "/opt/**")]));
+    let plain = elsewhere.kernel.blob(&name("theirs")).unwrap();
+    // The parser writes conditions for kernels that have them, which those of `abi/3.0` do not.
+    let at = plain.windows(9).position(|window| window == b"\x04\x06\0flags\0").unwrap();
+    let xattrs = b"\x04\x07\0xattrs\0\x07\x0b\x01\0\x05\x0b\0security.x\0\x0c\x08";
+    let bench = Bench::new();
+    bench.kernel.load(&[&plain[..at], xattrs, &plain[at..]].concat());
+    let report = bench.apply(&document(&[glob("ours", "/opt/*/x")]));
+    assert_eq!(report.exit(false), Exit::Converged, "{report:#?}");
+    let told = |it: &String| it.contains("`ours` in `ours`") && it.contains("`theirs`") && it.contains("not decided");
+    assert!(report.warnings.iter().any(told), "{report:#?}");
 }
 
 #[test]

@@ -18,7 +18,8 @@ use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
 use crate::ledger::{Attributes, Stands};
 use crate::observe::{
-    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_ledger, read_parser_conf, standing_of,
+    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_ledger, read_parser_conf,
+    standing_of,
 };
 use crate::plan::{Standing, mode_as_compiled};
 use crate::policy::{LoadSet, ShownHash};

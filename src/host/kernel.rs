@@ -35,6 +35,9 @@ pub trait Kernel: Send {
     /// They cannot be read.
     fn features(&self) -> Result<Vec<u8>, Error>;
 
+    /// The kernel's release, such as `6.12.48+deb13-amd64` (uname(2)); none if it does not tell.
+    fn release(&self) -> Option<String>;
+
     /// Tells this state of the kernel's policy from every other, without looking at any profile.
     ///
     /// # Errors
@@ -85,13 +88,6 @@ pub trait Kernel: Send {
         processes.retain(|process| process.is_confined_by(names));
         Ok(processes)
     }
-}
-
-/// The running kernel's release, such as `6.12.48+deb13-amd64` (uname(2)); none if it does not tell.
-#[must_use]
-pub fn release() -> Option<String> {
-    let name = nix::sys::utsname::uname().ok()?;
-    Some(name.release().to_string_lossy().into_owned())
 }
 
 /// One state of the kernel's policy. Two that are equal stand for the same policy in every namespace, seen or not: each

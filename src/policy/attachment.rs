@@ -83,6 +83,16 @@ pub enum LeftMatch {
 impl LeftMatch {
     /// Every way.
     pub const ALL: [Self; 2] = [Self::Original, Self::Corrected];
+
+    /// The ways in which the kernel of a release (uname(2)) may count. Distributions take corrections over without
+    /// changing the number, so that an old number leaves both ways open.
+    #[must_use]
+    pub fn of_release(release: &str) -> &'static [Self] {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+        let version = [(); 3].map(|()| numbers.next().unwrap_or(0));
+        let is_corrected = version >= [6, 17, 0] || version[..2] == [6, 12] && version[2] >= 42;
+        if is_corrected { &[Self::Corrected] } else { &Self::ALL }
+    }
 }
 
 /// How an attachment matches a path.

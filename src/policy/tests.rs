@@ -333,7 +333,9 @@ fn every_blob_that_cannot_be_read_is_told() {
         .iter()
         .map(|problem| match problem {
             Unloadable::Malformed { blob, .. } => *blob,
-            Unloadable::Repeated { .. } | Unloadable::Stripped { .. } | Unloadable::Nested { .. } => panic!("{problem}"),
+            Unloadable::Repeated { .. } | Unloadable::Stripped { .. } | Unloadable::Nested { .. } => {
+                panic!("{problem}")
+            }
         })
         .collect();
     assert_eq!(blobs, [0, 2]);

@@ -220,14 +220,21 @@ fn what_runs_already_is_taken_over_without_loading_it() {
 fn an_export_names_what_apply_would_load() {
     let bench = Bench::new();
     bench.write("a", text("a"));
+    bench.write("b", text("b"));
     let export = run::export(&bench.host(), None).unwrap();
-    assert!(export.remarks.iter().any(|remark| remark.contains("`a` has drifted (kernel-missing)")), "{export:?}");
+    assert_eq!(export.remarks[0], "2 files with profiles that are not loaded: `apply` loads them (a, b)", "{export:?}");
+    let status = bench.status();
+    assert_eq!((status.summary.drifted, status.summary.unloaded), (0, 2));
+    assert_eq!(status.msg, "2 profile files, 0 of 2 profiles loaded, no drift, 2 unmanaged and not loaded");
     let document: Value = serde_json::from_str(&export.to_json()).unwrap();
     let report = bench.apply(&document);
-    assert_eq!((report.summary.reloaded, report.summary.updated), (1, 0), "{report:#?}");
+    assert_eq!((report.summary.reloaded, report.summary.updated), (2, 0), "{report:#?}");
     assert!(!bench.apply(&document).changed);
+    bench.kernel.unload(&ProfileName::new("a"));
     let export = run::export(&bench.host(), None).unwrap();
-    assert!(!export.remarks.iter().any(|remark| remark.contains("has drifted")), "{export:?}");
+    assert!(export.remarks[0].contains("`a` has drifted (kernel-missing)"), "{export:?}");
+    let status = bench.status();
+    assert_eq!((status.summary.drifted, status.summary.unloaded), (1, 0), "what is managed has drifted");
 }
 
 #[test]

@@ -49,7 +49,8 @@ fn told(value: Option<&str>) -> String {
 fn write_files(out: &mut String, status: &Status, colour: Colour) -> Result {
     let of_profiles = status.profiles.iter().map(|file| {
         let cells = [file.file.to_string(), modes(file), whose(file.owner.as_ref(), file.package.as_ref())];
-        (word(file), cells, &file.drift, &file.profiles[..])
+        let profiles = if file.is_merely_unloaded() { &[][..] } else { &file.profiles[..] };
+        (word(file), cells, &file.drift, profiles)
     });
     // Include files are many, and say little while they are as they should be.
     let includes = status.files.iter().filter(|file| !file.drift.is_empty()).map(|file| {
@@ -72,6 +73,7 @@ fn write_files(out: &mut String, status: &Status, colour: Colour) -> Result {
 fn word(file: &ProfileFile) -> (&'static str, Paint) {
     match (file.state, file.drift.is_empty()) {
         (FileState::Missing, _) => ("missing", Paint::Bad),
+        _ if file.is_merely_unloaded() => ("unloaded", Paint::Faint),
         (_, false) => ("drifted", Paint::Bad),
         (FileState::Disabled, true) => ("disabled", Paint::Faint),
         (FileState::Enabled, true) => ("ok", Paint::Good),

@@ -549,3 +549,27 @@ fn a_header_from_an_included_file_keeps_its_mode_and_is_named() {
     assert!(run.warns("one//helper"), "{run:#?}");
     assert!(!host.read("abstractions/helpers").contains("complain"));
 }
+
+#[test]
+fn a_features_file_that_is_not_there_is_one_refusal() {
+    let host = Scratch::new();
+    let conf = host.path("etc/apparmor/parser.conf");
+    let text = fs_err::read_to_string(&conf).unwrap_or_default();
+    fs_err::write(&conf, format!("{text}\npolicy-features=/usr/share/nowhere/features\n")).unwrap();
+    let run = host.apply(&profiles(json!([entry("one"), entry("two")])));
+    run.expect(4);
+    assert_eq!(run.error_code(), "parser");
+    let message = run.report["error"]["message"].as_str().unwrap();
+    assert!(message.contains("parser.conf") && message.contains("/usr/share/nowhere/features"), "{run:#?}");
+    assert!(!host.has("one"));
+}
+
+#[test]
+fn every_refusal_says_what_to_do() {
+    let host = Scratch::new();
+    fs_err::create_dir_all(host.path("var")).unwrap();
+    fs_err::write(host.path("var/lib"), "a file where a directory should be").unwrap();
+    let run = host.apply(&profiles(json!([entry("one")])));
+    run.expect(4);
+    assert!(run.report["error"]["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{run:#?}");
+}

@@ -185,10 +185,40 @@ fn a_closed_standard_output_changes_nothing_on_the_host() {
     drop(reader);
     let mut program = host.apply_command(&[], document.to_string());
     let status = program.stdout(writer).stderr(Stdio::null()).status().unwrap();
-    assert!(status.code().is_some(), "SIGPIPE must not kill it");
+    assert_eq!(status.code(), Some(74), "SIGPIPE must not kill it, and an answer that nobody can read is no success");
     assert!(host.has("one") && host.has("two"));
     assert_eq!(host.leftovers(), [""; 0]);
     assert!(!host.converge(&document).changed());
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_no_success() {
+    let host = Scratch::new();
+    let document = profiles(json!([entry("one")]));
+    let full = || fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap().into_file();
+    let root = host.root();
+    let root = root.to_str().unwrap();
+    let path = host.outside("fleet.json");
+    fs_err::write(&path, document.to_string()).unwrap();
+    let path = path.to_str().unwrap();
+    for (arguments, code) in [
+        (&["apply", "--root", root, path][..], 74),
+        (&["apply", "--root", root, "--check", "--detailed-exitcodes", "--format", "text", path], 74),
+        (&["status", "--root", root], 74),
+        (&["export", "--root", root, "--format", "json"], 74),
+        (&["render", path], 74),
+        (&["schema", "report"], 74),
+        (&["--version"], 74),
+        // What failed stays what it is.
+        (&["apply", "--root", root, "/nonexistent"], 4),
+        (&["apply", "--no-such-option"], 64),
+    ] {
+        let output = host.program(arguments).stdin(Stdio::null()).stdout(full()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("could not be written to standard output"), "{arguments:?}: {stderr}");
+    }
+    assert!(host.has("one"), "what was asked for is done all the same");
 }
 
 #[test]

@@ -55,6 +55,34 @@ fn every_mode_of_an_installed_profile_goes_back_without_a_trace() {
 }
 
 #[test]
+fn a_directory_that_was_made_for_a_link_goes_with_it_when_it_is_empty() {
+    let directories = ["disable", "force-complain"];
+    let host = Scratch::new();
+    host.write("one", profile("one"));
+    host.write("two", profile("two"));
+    for directory in directories {
+        fs_err::remove_dir(host.policy(directory)).unwrap();
+    }
+    let before = contents(&host);
+    host.converge(&with_mode("disabled"));
+    host.converge(&with_mode("complain"));
+    assert!(!host.has("disable") && host.has("force-complain"));
+    host.converge(&given_up());
+    assert_eq!(contents(&host), before);
+
+    // Somebody else's link keeps it, and so does not having made it.
+    host.converge(&with_mode("disabled"));
+    symlink("../two", host.policy("disable/two")).unwrap();
+    fs_err::create_dir(host.policy("force-complain")).unwrap();
+    host.converge(&given_up());
+    assert!(host.has("disable/two") && host.has("force-complain"));
+    fs_err::remove_file(host.policy("disable/two")).unwrap();
+    host.converge(&with_mode("complain"));
+    host.converge(&given_up());
+    assert!(host.has("disable") && host.has("force-complain"), "they are not this program's");
+}
+
+#[test]
 fn a_link_leaves_the_file_of_a_package_to_the_last_time_stamp() {
     let host = Scratch::new();
     host.write("one", profile("one"));

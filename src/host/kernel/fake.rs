@@ -260,6 +260,10 @@ impl Kernel for FakeKernel {
         Ok(FEATURES.to_vec())
     }
 
+    fn release(&self) -> Option<String> {
+        Some("6.12.48+deb13-amd64".to_owned())
+    }
+
     fn moment(&self) -> Result<Moment, Error> {
         Ok(self.state().moment())
     }

@@ -2,6 +2,7 @@
 //!
 //! A process may end at any moment: what is gone while it is read is left out, and is no error.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -31,16 +32,13 @@ pub(super) fn list(proc: &Path) -> Result<Vec<Process>, Error> {
     Ok(processes)
 }
 
-/// Lists the processes of which any thread runs under one of `names`: a thread changes into a hat by itself, and goes on
-/// when the first one, which the kernel shows as the process, has ended and executes nothing any more.
+/// Lists the processes of which any thread runs under one of `names`: a thread changes into a hat by itself.
 pub(super) fn confined(proc: &Path, names: &BTreeSet<ProfileName>) -> Result<Vec<Process>, Error> {
     let mut processes = Vec::new();
     for pid in pids(proc)? {
         let directory = proc.join(pid.to_string());
         let tasks = directory.join("task");
-        let nothing =
-            || Process { pid, executable: None, script: None, unit: unit_of(&directory), profiles: Vec::new() };
-        let mut process = process(&directory, pid).unwrap_or_else(nothing);
+        let Some(mut process) = process(&directory, pid) else { continue };
         for task in names_in(&tasks)? {
             for name in confinement(&tasks.join(task)).unwrap_or_default() {
                 if !process.profiles.contains(&name) {
@@ -62,17 +60,35 @@ fn pids(proc: &Path) -> Result<Vec<u32>, Error> {
 
 /// Reads one process. A thread of the kernel executes nothing (proc(5), `/proc/pid/exe`), and nothing confines it.
 fn process(directory: &Path, pid: u32) -> Option<Process> {
-    let executable = match readlink(&directory.join("exe")) {
-        Ok(path) => without_deleted(path.into()),
-        Err(Errno::ENOENT) => return None,
-        // Its executable is not shown to us, and its confinement is what matters.
-        Err(_) => PathBuf::new(),
-    };
+    let (directory, executable) = executing(directory)?;
+    let directory = &*directory;
     let profiles = confinement(directory)?;
     let script = if profiles.is_empty() { script(directory, &executable) } else { None };
     let unit = unit_of(directory);
     let executable = Some(executable).filter(|path| !path.as_os_str().is_empty());
     Some(Process { pid, executable, script, unit, profiles })
+}
+
+/// What a process executes, and the directory that shows it: its own, or that of another of its threads where the first
+/// one, which the kernel shows as the process, has ended and executes nothing any more. `None` if none executes
+/// anything.
+fn executing(directory: &Path) -> Option<(Cow<'_, Path>, PathBuf)> {
+    let of = |directory: &Path| match readlink(&directory.join("exe")) {
+        Ok(path) => Some(without_deleted(path.into())),
+        Err(Errno::ENOENT | Errno::ESRCH) => None,
+        // Its executable is not shown to us, and its confinement is what matters.
+        Err(_) => Some(PathBuf::new()),
+    };
+    if let Some(executable) = of(directory) {
+        return Some((directory.into(), executable));
+    }
+    let tasks = directory.join("task");
+    names_in(&tasks)
+        .ok()?
+        .into_iter()
+        .map(|task| tasks.join(task))
+        .find_map(|task| Some((of(&task)?, task)))
+        .map(|(executable, task)| (Cow::Owned(task), executable))
 }
 
 /// The profiles that a process or thread runs under; `None` if it is gone.
@@ -226,10 +242,10 @@ mod tests {
         assert_eq!(own.executable, std::env::current_exe().ok());
     }
 
-    /// A directory of processes as the kernel shows them: one whose first thread has ended, and one of the kernel's.
+    /// A directory of processes as the kernel shows them: two whose first threads have ended, and one of the kernel's.
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test's own directory")]
-    fn a_process_whose_first_thread_has_ended_is_confined_by_the_others() {
+    fn a_process_whose_first_thread_has_ended_is_what_the_others_are() {
         let proc = tempfile::tempdir().unwrap();
         let task = |path: &str, label: &str| {
             let directory = proc.path().join(path);
@@ -239,9 +255,20 @@ mod tests {
         for (path, label) in [("7", "a (enforce)"), ("7/task/7", "a (enforce)"), ("7/task/8", "a//hat (enforce)")] {
             task(path, label);
         }
+        for path in ["9", "9/task/9", "9/task/10"] {
+            task(path, "unconfined");
+        }
+        for thread in ["7/task/8", "9/task/10"] {
+            std::os::unix::fs::symlink("/opt/threads", proc.path().join(thread).join("exe")).unwrap();
+        }
+        std::fs::write(proc.path().join("9/task/10/cgroup"), "0::/system.slice/threads.service\n").unwrap();
         task("2", "unconfined");
         task("2/task/2", "unconfined");
-        assert!(list(proc.path()).unwrap().is_empty());
+        let listed = list(proc.path()).unwrap();
+        let executable = Some(PathBuf::from("/opt/threads"));
+        assert_eq!(listed.iter().map(|process| process.pid).collect::<Vec<_>>(), [7, 9]);
+        assert!(listed.iter().all(|process| process.executable == executable), "{listed:?}");
+        assert_eq!(listed[1].unit.as_deref(), Some("threads.service"));
         let confined = confined(proc.path(), &[ProfileName::new("a//hat")].into()).unwrap();
         assert_eq!(confined.iter().map(|process| process.pid).collect::<Vec<_>>(), [7]);
     }

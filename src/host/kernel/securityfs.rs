@@ -204,6 +204,11 @@ impl Kernel for Securityfs {
         Ok(text)
     }
 
+    fn release(&self) -> Option<String> {
+        let name = nix::sys::utsname::uname().ok()?;
+        Some(name.release().to_string_lossy().into_owned())
+    }
+
     fn moment(&self) -> Result<Moment, Error> {
         let path = self.places.proc.join("sys/kernel/random/boot_id");
         let boot = read_text(&path).map_err(cannot_read(&path))?.trim_end().to_owned();

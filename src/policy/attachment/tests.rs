@@ -421,3 +421,13 @@ proptest! {
         read_safely(&with_tables(&[&[0x1b, 0x5e, 0x78, 0x3d, 0, 0, 0, 16][..], &bytes].concat()));
     }
 }
+
+#[test]
+fn a_release_tells_how_its_kernel_counts_where_its_number_does() {
+    for release in ["6.12.42", "6.12.118+deb13-cloud-amd64", "6.17.0-5-generic", "7.0.0"] {
+        assert_eq!(LeftMatch::of_release(release), [LeftMatch::Corrected], "{release}");
+    }
+    for release in ["", "6.1.0-40-amd64", "6.12.41+deb13-amd64", "6.8.0-45-generic", "5.15.0", "next"] {
+        assert_eq!(LeftMatch::of_release(release), LeftMatch::ALL, "{release}");
+    }
+}
