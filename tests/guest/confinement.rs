@@ -1,8 +1,10 @@
 //! Real programs under real profiles.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use crate::guest::{Guest, command, document, entry, profile, script, simple};
+use crate::guest::{Guest, command, document, entry, profile, script, simple, tool};
 use crate::kernel;
 use crate::programs::{AuditLog, Program, Running};
 
@@ -64,6 +66,44 @@ fn a_process_that_needs_a_restart_is_told_on_every_run() {
     let run = guest.converge(&wanted);
     assert_eq!(restarted.label(), "unconfined");
     assert_eq!(run.needs_restart(), [(restarted.pid(), "one", true)]);
+}
+
+#[test]
+fn a_process_is_told_with_its_unit() {
+    const CGROUPS: &str = "/sys/fs/cgroup";
+    let guest = Guest::fresh();
+    if !Path::new(CGROUPS).join("cgroup.procs").exists() {
+        tool("mount", ["-t", "cgroup2", "cgroup2", CGROUPS]);
+    }
+    // The names are systemd's (systemd.unit(5), systemd.slice(5)).
+    let units = [
+        ("system.slice/one.service", Some("one.service")),
+        ("system.slice/system-one.slice/one@a.service/payload", Some("one@a.service")),
+        ("user.slice/user-0.slice/session-3.scope", Some("session-3.scope")),
+        ("one", None),
+    ];
+    let one = Program::install("one");
+    let start = |(cgroup, unit): (&str, Option<&'static str>)| {
+        let running = one.start();
+        let directory = Path::new(CGROUPS).join(cgroup);
+        fs_err::create_dir_all(&directory).unwrap();
+        fs_err::write(directory.join("cgroup.procs"), running.pid().to_string()).unwrap();
+        (running, unit)
+    };
+    let running = units.map(start);
+    let told = |processes: &Value| -> Vec<(u64, Option<String>)> {
+        let told = processes.as_array().unwrap().iter();
+        told.map(|it| (it["pid"].as_u64().unwrap(), it["unit"].as_str().map(str::to_owned))).collect()
+    };
+    let mut expected: Vec<_> = running.iter().map(|(running, unit)| (running.pid(), unit.map(str::to_owned))).collect();
+    expected.sort();
+    let run = guest.converge(&document(json!([simple("one")])));
+    assert_eq!(told(&run.report["needs_restart"]), expected, "{run:#?}");
+
+    drop(running);
+    let running = start(units[0]).0;
+    let status = guest.run(&["status", "--format", "json"], "").report;
+    assert_eq!(told(&status["processes"]["confined"]), [(running.pid(), units[0].1.map(str::to_owned))], "{status:#}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What others did to the kernel's policy is found and put right.
 
+use std::ffi::OsStr;
+
 use serde_json::json;
 
 use crate::guest::{Guest, document, profile, simple};
@@ -106,4 +108,46 @@ fn old_policy_in_the_parsers_cache_does_not_come_back() {
     boot(&guest);
     assert_eq!(policy(), right);
     guest.expect_in_sync(&document);
+}
+
+#[test]
+fn old_early_policy_does_not_come_back() {
+    const EARLY: &str = "/etc/apparmor/earlypolicy";
+    let guest = Guest::fresh();
+    guest.write("one", &profile("one").replace("/opt/data/one r", "/** rw"));
+    guest.write("others", &profile("others"));
+    for file in ["one", "others"] {
+        let file = guest.policy(file);
+        let options = ["--skip-kernel-load", "--write-cache", "--cache-loc", EARLY].map(OsStr::new);
+        crate::guest::tool(crate::guest::PARSER, options.into_iter().chain([file.as_os_str()]));
+    }
+    // systemd loads every file there, whatever its name, before anything is started (systemd, apparmor-setup.c;
+    // libapparmor, `aa_policy_cache_replace_all`).
+    let boot = || {
+        kernel::unload_everything();
+        for directory in fs_err::read_dir(EARLY).unwrap() {
+            for entry in fs_err::read_dir(directory.unwrap().path()).unwrap() {
+                let path = entry.unwrap().path();
+                if !path.file_name().unwrap().to_str().unwrap().starts_with('.') {
+                    kernel::load_compiled(&path);
+                }
+            }
+        }
+        policy()
+    };
+    let old = boot();
+    assert_eq!(old.keys().collect::<Vec<_>>(), ["one", "others"]);
+
+    let wanted = document(json!([simple("one")]));
+    guest.converge(&wanted);
+    let right = policy();
+    assert_ne!(right["one"], old["one"]);
+    let booted = boot();
+    assert_eq!(booted["others"], old["others"], "it is somebody else's");
+    assert!(booted.get("one").is_none_or(|one| *one == right["one"]), "{booted:?}");
+    guest.apply(&wanted).expect(0);
+    assert_eq!(policy(), right);
+
+    guest.converge(&document(json!([{ "file": "one", "state": "absent" }])));
+    assert_eq!(boot().keys().collect::<Vec<_>>(), ["others"]);
 }

@@ -41,7 +41,9 @@ impl Guest {
             parameters.split_whitespace().any(|parameter| parameter == "aa_converge_guest"),
             "these tests wipe the policy of the machine that they run on: start them by tests/vm/suite.sh"
         );
-        for directory in [POLICY, "/var/lib/aa-converge", "/run/aa-converge", "/var/cache/apparmor"] {
+        for directory in
+            [POLICY, "/var/lib/aa-converge", "/run/aa-converge", "/var/cache/apparmor", "/etc/apparmor/earlypolicy"]
+        {
             if Path::new(directory).exists() {
                 fs_err::remove_dir_all(directory).unwrap();
             }

@@ -129,6 +129,12 @@ pub(crate) fn load(text: &str) {
     load_with(&[], text);
 }
 
+/// Loads compiled policy, all of a file in one write.
+#[track_caller]
+pub(crate) fn load_compiled(path: &Path) {
+    fs_err::write(format!("{APPARMOR}/.replace"), fs_err::read(path).unwrap()).unwrap();
+}
+
 /// Removes a profile as an administrator would.
 #[track_caller]
 pub(crate) fn remove(name: &str) {
@@ -145,7 +151,7 @@ pub(crate) fn reference<'t>(texts: impl IntoIterator<Item = &'t str>) -> Policy 
         fs_err::write(source, text).unwrap();
         tool(PARSER, ["--skip-kernel-load", "--skip-cache", "--ofile", blob, source]);
         // One write for all of them: `--replace` would lose the children of profiles in namespaces.
-        fs_err::write(format!("{APPARMOR}/.replace"), fs_err::read(blob).unwrap()).unwrap();
+        load_compiled(Path::new(blob));
     }
     let mut made = policy();
     made.retain(|name, _| !before.contains_key(name));

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::guest::{Guest, document, has_apparmor_4, profile, simple};
-use crate::kernel::{policy, revision};
+use crate::kernel::{self, policy, revision};
+use crate::programs::Program;
 
 #[test]
 fn every_mode_is_loaded_as_the_kernel_calls_it() {
@@ -36,6 +37,40 @@ fn every_mode_is_loaded_as_the_kernel_calls_it() {
         assert_eq!(loaded[*file].mode, *shown, "{file}");
     }
     guest.expect_in_sync(&wanted);
+}
+
+#[test]
+fn the_modes_of_apparmor_4_do_what_they_say() {
+    if !has_apparmor_4() {
+        println!("AppArmor 3 has neither prompt nor default_allow");
+        return;
+    }
+    let guest = Guest::fresh();
+    let reader = Program::install("reader");
+    let in_mode = |mode: &str| document(json!([{ "file": "reader", "content": profile("reader"), "mode": mode }]));
+    guest.converge(&in_mode("default_allow"));
+    assert_eq!(reader.start().label(), "reader (unconfined)");
+    assert!(reader.reads("reader") && reader.reads("secret"));
+
+    // The kernel has one word for both modes, and apparmor_parser 4.1.0 compiles both to the same bytes.
+    let right = policy();
+    kernel::load(&profile("reader").replace("/opt/reader {", "/opt/reader flags=(unconfined) {"));
+    assert_eq!(policy(), right);
+    guest.expect_in_sync(&in_mode("default_allow"));
+    // Other rules are told apart by the hash all the same.
+    kernel::load(
+        &profile("reader").replace("/opt/reader {\n", "/opt/reader flags=(unconfined) {\n  deny /opt/data/secret r,\n"),
+    );
+    assert_eq!(policy()["reader"].mode, right["reader"].mode);
+    let run = guest.converge(&in_mode("default_allow"));
+    assert_eq!(run.entry("reader")["reasons"], json!(["kernel-drift"]), "{run:#?}");
+    assert_eq!(policy(), right);
+
+    // Nobody answers, so what would be asked is denied.
+    guest.converge(&in_mode("prompt"));
+    assert_eq!(reader.start().label(), "reader (user)");
+    assert!(reader.reads("reader") && !reader.reads("secret"));
+    guest.expect_in_sync(&in_mode("prompt"));
 }
 
 #[test]

@@ -36,6 +36,19 @@ fn a_name_defined_twice_is_refused() {
 }
 
 #[test]
+fn a_namespace_inside_of_another_is_refused_because_no_kernel_makes_one() {
+    let guest = Guest::fresh();
+    let nested = profile("one").replace("profile one", "profile :outer//inner:one");
+    let (source, blob) = ("/tmp/nested", "/tmp/nested.bin");
+    fs_err::write(source, &nested).unwrap();
+    crate::guest::tool(crate::guest::PARSER, ["--skip-kernel-load", "--skip-cache", "--ofile", blob, source]);
+    let refused = fs_err::write("/sys/kernel/security/apparmor/.replace", fs_err::read(blob).unwrap()).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    let run = guest.expect_refusal(&document(json!([entry("one", &nested)])), "not_loadable");
+    assert!(run.report["error"]["remedy"].as_str().unwrap().contains("directly below"), "{run:#?}");
+}
+
+#[test]
 fn two_profiles_for_one_executable_are_refused_and_it_stays_confined() {
     let guest = Guest::fresh();
     let one = Program::install("one");
