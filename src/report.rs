@@ -305,7 +305,7 @@ pub enum RollbackState {
 pub struct Recovered {
     /// Paths and profiles that were put back.
     pub restored: Vec<String>,
-    /// What somebody else changed since, and was left as it is.
+    /// What was left as it is: what somebody else changed since, and profiles that processes run under by now.
     pub left: Vec<String>,
 }
 

@@ -7,9 +7,7 @@
 #
 # Everything lies in target/vm/SUITE: vmlinuz, base.cpio, LAYER.cpio, and beside each archive the recipe that it was
 # made by and the versions that it holds. An archive is made again when its recipe is another, and not otherwise:
-# Debian's archive keeps the newest version of a suite alone, so the suite is all that can be pinned. apt runs with
-# directories of its own; the host's packages, lists and cache are neither used nor changed, but its mirrors, proxies
-# and credentials are.
+# Debian's archive keeps the newest version of a suite alone, so the suite is all that can be pinned.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -31,7 +29,8 @@ mkdir -p "$vm"
 exec {lock}>"$vm/lock"
 flock "$lock"
 
-recipe=$(printf '%s\n' "$suite" "$layer" "${packages[@]}" | cat - tests/vm/setup.sh tests/vm/init | sha256sum)
+recipe=$(printf '%s\n' "$suite" "$layer" "${packages[@]}" |
+    cat - tests/vm/{setup.sh,init} scripts/debian-apt.sh | sha256sum)
 
 # The recipe is written last, so that what was interrupted is made again.
 if [[ -e $vm/$layer.recipe && $(<"$vm/$layer.recipe") == "$recipe" ]]; then
@@ -42,61 +41,9 @@ fi
 rm -f "$vm/$layer.recipe"
 work=$vm/$layer.work
 rm -rf "$work"
-mkdir -p "$work"/{apt/lists/partial,archives/partial,root}
+mkdir -p "$work/root"
 
-# mirror LABEL: the address that this machine's apt gets Debian's packages from.
-mirror() {
-    # shellcheck disable=SC2016 # These are apt's variables.
-    apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
-        awk -F '|' -v label="$1" '$1 == "Debian" && $2 == label && $3 == "main" && !seen++ { print $4 }'
-}
-
-main=$(mirror Debian)
-security=$(mirror Debian-Security)
-if [[ -z $main ]]; then
-    echo "setup.sh: this machine's apt knows no mirror of Debian; name one in its sources, and run apt-get update" >&2
-    exit 1
-fi
-signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
-{
-    echo "deb $signed $main $suite main"
-    [[ -z $security ]] || echo "deb $signed $security $suite-security main"
-} >"$work/sources.list"
-: >"$work/dpkg-status"
-# Read after the machine's own configuration, whose hooks concern the machine's own packages.
-cat >"$work/apt.conf" <<CONF
-#clear APT::Update;
-#clear DPkg::Pre-Install-Pkgs;
-APT::Architecture "amd64";
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Acquire::Retries "5";
-Dir::Cache "$work";
-Dir::Cache::pkgcache "";
-Dir::Cache::srcpkgcache "";
-Dir::Etc::preferences "/dev/null";
-Dir::Etc::preferencesparts "/dev/null";
-Dir::Etc::sourcelist "$work/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State "$work/apt";
-Dir::State::lists "$work/apt/lists";
-Dir::State::status "$work/dpkg-status";
-CONF
-
-# private_apt COMMAND…: apt on what is described above. A mirror that is being updated answers wrongly for a minute.
-private_apt() {
-    local attempt
-    for attempt in 1 2 3 4 5; do
-        apt-get --config-file "$work/apt.conf" -o Dpkg::Use-Pty=0 --quiet --yes "$@" >&2 && return
-        echo "setup.sh: attempt $attempt at apt-get $1 failed" >&2
-        sleep $((attempt * 10))
-    done
-    return 1
-}
-
-private_apt update
-private_apt install --download-only "${packages[@]}"
+scripts/debian-apt.sh "$suite" amd64 "$work" install --download-only "${packages[@]}"
 
 # unpack DEB DIRECTORY [TAR OPTION…]
 unpack() {
@@ -123,7 +70,7 @@ if [[ $layer == base ]]; then
     image=$(apt-cache --config-file "$work/apt.conf" depends linux-image-cloud-amd64 |
         awk '$1 == "Depends:" && /linux-image/ { print $2; exit }')
     # Its dependencies make an initial ramdisk, which is what we do here.
-    (cd "$work/archives" && private_apt download "$image")
+    (cd "$work/archives" && "$OLDPWD/scripts/debian-apt.sh" "$suite" amd64 .. download "$image")
     mkdir "$work/kernel"
     unpack "$work/archives/${image}"_*.deb "$work/kernel" --wildcards './boot/vmlinuz-*'
     mv "$work"/kernel/boot/vmlinuz-* "$vm/vmlinuz"
