@@ -6,6 +6,8 @@
 //! **Invariant:** [`Report`] values come from [`Draft`] alone, which computes `changed`, `summary`, `msg` and the exit
 //! code from the entries' outcomes; nothing sets them by hand.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -264,6 +266,20 @@ pub struct EntryError {
     pub line: Option<u32>,
 }
 
+/// As compilers say it: the file, the line and the message, as far as they are known.
+impl fmt::Display for EntryError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(out, "{file}:")?;
+            if let Some(line) = self.line {
+                write!(out, "{line}:")?;
+            }
+            out.write_str(" ")?;
+        }
+        out.write_str(&self.message)
+    }
+}
+
 /// A running process that should be confined and is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NeedsRestart {
@@ -277,6 +293,14 @@ pub struct NeedsRestart {
     pub profile: String,
     /// False where this cannot be known for sure.
     pub certain: bool,
+}
+
+/// What to do, in one line.
+impl fmt::Display for NeedsRestart {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.unit.as_deref().unwrap_or(&self.executable);
+        write!(out, "restart {what} (process {}): it does not run under `{}` yet", self.pid, self.profile)
+    }
 }
 
 /// Whether a failure was undone.

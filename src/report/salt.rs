@@ -14,7 +14,7 @@ use crate::problem::Problem;
 pub struct SaltReport {
     /// Whether anything was changed, or with `--check` would be.
     pub changed: bool,
-    /// The message, and what is wrong, in lines.
+    /// The message, what is wrong, and which processes need a restart, in lines.
     pub comment: String,
     /// What changed, by file.
     #[serde(flatten)]
@@ -32,9 +32,10 @@ pub struct SaltChange {
     pub reasons: Vec<Reason>,
 }
 
-/// A file of the name of one of Salt's own keys is told by another path to it.
+/// A file of the name of one of Salt's own keys is told by another path to it. (Salt puts its own `stdout` over ours:
+/// `_reinterpreted_state` in salt/states/cmd.py.)
 fn key(file: String) -> String {
-    if file == "changed" || file == "comment" { format!("./{file}") } else { file }
+    if ["changed", "comment", "stdout"].contains(&file.as_str()) { format!("./{file}") } else { file }
 }
 
 fn problem_line(problem: &Problem) -> String {
@@ -46,10 +47,13 @@ impl From<&Report> for SaltReport {
     fn from(report: &Report) -> Self {
         let mut comment = vec![report.msg.clone()];
         comment.extend(report.problems.iter().map(problem_line));
-        let errors = report.profiles.iter().filter_map(|entry| Some((entry.file.as_str(), entry.error.as_ref()?)));
-        comment.extend(errors.map(|(file, error)| format!("{file}: {}", error.message)));
+        let profiles = report.profiles.iter().map(|entry| (entry.file.as_str(), &entry.error));
+        let files = report.files.iter().map(|entry| (entry.path.as_str(), &entry.error));
+        let errors = profiles.chain(files).filter_map(|(file, error)| Some(format!("{file}: {}", error.as_ref()?)));
+        comment.extend(errors);
         comment.extend(report.error.iter().filter_map(|error| error.remedy.clone()));
         comment.extend(report.rollback.left.iter().map(|left| format!("not undone: {left}")));
+        comment.extend(report.needs_restart.iter().map(ToString::to_string));
         comment.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
         let profiles = report
             .profiles

@@ -84,16 +84,7 @@ fn write_report(out: &mut String, report: &Report, colour: Colour) -> std::fmt::
         let reasons = colour.paint(Paint::Faint, &visible(&reasons.join(", ")));
         writeln!(out, "{}  {name:<width$}  {reasons}", colour.paint(paint, &format!("{word:<13}")))?;
         if let Some(error) = line.error {
-            let place = match (&error.file, error.line) {
-                (Some(file), Some(line)) => format!("{file}:{line}: "),
-                (Some(file), None) => format!("{file}: "),
-                (None, _) => String::new(),
-            };
-            writeln!(
-                out,
-                "               {}",
-                colour.paint(Paint::Bad, &visible(&format!("{place}{}", error.message)))
-            )?;
+            writeln!(out, "               {}", colour.paint(Paint::Bad, &visible(&error.to_string())))?;
         }
     }
     for diff in &report.diff {
@@ -107,10 +98,7 @@ fn write_report(out: &mut String, report: &Report, colour: Colour) -> std::fmt::
         }
     }
     for process in &report.needs_restart {
-        let unit = process.unit.as_deref().unwrap_or(&process.executable);
-        let line =
-            format!("restart {} (process {}): it does not run under `{}` yet", unit, process.pid, process.profile);
-        writeln!(out, "{}", colour.paint(Paint::Attention, &visible(&line)))?;
+        writeln!(out, "{}", colour.paint(Paint::Attention, &visible(&process.to_string())))?;
     }
     if let Some(recovered) = &report.recovered {
         let verb = if report.check { "would be put back" } else { "put back" };

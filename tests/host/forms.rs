@@ -178,6 +178,18 @@ fn salt_reads_three_kinds_of_keys() {
 }
 
 #[test]
+fn salt_is_told_the_line_that_does_not_compile() {
+    let host = Scratch::new();
+    let content = "profile broken /usr/bin/broken {\n  /etc/one r\n  /etc/two r,\n}\n";
+    let document = profiles(json!([{ "file": "broken", "content": content }]));
+    let run = host.apply_with(&["--format", "salt"], &document);
+    assert_eq!(run.code, Some(4));
+    let comment = run.report["comment"].as_str().unwrap();
+    let line = comment.lines().find(|line| line.starts_with("broken: ")).unwrap_or_else(|| panic!("{run:#?}"));
+    assert!(line.contains("/etc/apparmor.d/broken:3: "), "{line}");
+}
+
+#[test]
 fn a_closed_standard_output_changes_nothing_on_the_host() {
     let host = Scratch::new();
     let document = profiles(json!([entry("one"), entry("two")]));
@@ -352,11 +364,12 @@ fn a_report_reader_sees_the_progress_of_nobody() {
 #[test]
 fn files_named_like_keys_of_salts_do_not_hide_them() {
     let host = Scratch::new();
-    let document = profiles(json!([entry("changed"), entry("comment")])).to_string();
+    let document = profiles(json!([entry("changed"), entry("comment"), entry("stdout")])).to_string();
     let output = host.apply_command(&["--format", "salt"], &document).output().unwrap();
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["changed"], true);
     assert!(said["comment"].is_string(), "{said}");
     assert_eq!(said["./changed"]["action"], "create", "{said}");
     assert_eq!(said["./comment"]["action"], "create", "{said}");
+    assert_eq!(said["./stdout"]["action"], "create", "{said}");
 }
