@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# salt.sh RELEASE PROGRAM: the matrix with a real salt-call, masterless, for each form of examples/salt/: the state
+# module with a document from the pillar, the state module with the document's parts, and cmd.run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+release=$1
+program=$(realpath "$2")
+tool=salt-$release
+# shellcheck source=tests/integrations/matrix.sh
+. tests/integrations/matrix.sh
+PATH=$PATH:/usr/sbin:/sbin
+
+for form in pillar parts command; do
+    scratch_root "$form"
+done
+
+# A minion without a master, which finds the modules where users put them.
+minion=$work/minion
+rm -rf "$minion"
+mkdir -p "$minion"/{conf,pillar,state-tree}
+cp -r examples/salt/_modules examples/salt/_states "$minion/state-tree/"
+cat >"$minion/conf/minion" <<EOF
+id: integration
+file_client: local
+file_roots: {base: [$minion/state-tree]}
+pillar_roots: {base: [$minion/pillar]}
+root_dir: $minion
+log_file: $minion/log
+# Names and hardware of the machine are nothing to these states, and take long to find.
+enable_fqdns_grains: false
+enable_gpu_grains: false
+EOF
+echo '{base: {"*": [apparmor]}}' >"$minion/pillar/top.sls"
+
+# The examples as they are, but for other roots than / and this program.
+program_at="$program apply --root $work"
+sed "s|- pillar: apparmor|&\n    - {root: $work/pillar/root}\n    - {program: $program}|" examples/salt/policy.sls \
+    >"$minion/state-tree/pillar.sls"
+sed "s|aa-converge apply|$program_at/command/root|" examples/salt/policy-by-command.sls >"$minion/state-tree/command.sls"
+echo '{include: [pillar, parts, command]}' >"$minion/state-tree/all.sls"
+
+salt_call() {
+    "$work/environment/bin/salt-call" --config-dir="$minion/conf" --local --log-level=error --retcode-passthrough \
+        --out=json "$@" >"$minion/answer.json" 2>"$minion/stderr"
+}
+
+# A highstate does so by itself, `state.apply NAME` does not.
+salt_call saltutil.sync_all || fail "$tool could not load the modules: $(cat "$minion/answer.json" "$minion/stderr")"
+
+run_tool() {
+    local form state code=0
+    # JSON is YAML, and `#!yaml` keeps Jinja away.
+    { echo '#!yaml' && jq '{apparmor: .}' "$2"; } >"$minion/pillar/apparmor.sls"
+    {
+        echo '#!yaml'
+        jq --arg root "$work/parts/root" --arg program "$program" '
+            {"integration-in-parts": {"aa_converge.applied":
+                ([{$root, $program}, del(.version)] | map(to_entries[] | [.] | from_entries))}}' "$2"
+    } >"$minion/state-tree/parts.sls"
+    salt_call state.apply all test="$([[ $1 == check ]] && echo True || echo False)" || code=$?
+    jq --exit-status '.local | type == "object"' "$minion/answer.json" >/dev/null ||
+        fail "$tool could not apply states: $(cat "$minion/answer.json" "$minion/stderr")"
+    for form in "${forms[@]}"; do
+        state=$work/$form/state.json
+        jq --arg form "$form" '.local[] | select(.__sls__ == $form)' "$minion/answer.json" >"$state"
+        jq --raw-output '
+            if .result == false then "failed"
+            elif .result == null then "pending"
+            elif .changes == {} then "unchanged"
+            else "changed" end' "$state" >"$work/$form/outcome"
+        jq --raw-output .comment "$state" >"$work/$form/said"
+        # cmd.run adds what it knows of the process, and keeps `changed`.
+        jq --raw-output '.changes | del(.changed, .pid, .retcode, .stdout, .stderr) | keys[]' "$state" \
+            >"$work/$form/told"
+    done
+    if grep --quiet failed "$work"/*/outcome; then
+        ((code != 0)) || fail "$tool ended with exit status 0 although a state failed"
+    else
+        ((code == 0)) || fail "$tool ended with exit status $code although no state failed: $(<"$minion/stderr")"
+    fi
+}
+
+example_document() {
+    "$work/environment/bin/python" -c 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin)["apparmor"], sys.stdout)' \
+        <examples/salt/pillar/apparmor.sls
+}
+
+matrix
