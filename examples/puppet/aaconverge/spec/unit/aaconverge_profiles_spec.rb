@@ -1,0 +1,118 @@
+# frozen_string_literal: true
+
+require 'spec_helper'
+require 'tmpdir'
+
+# What a real aa-converge does with real policy is tested by puppet apply; here is what needs no policy.
+describe Puppet::Type.type(:aaconverge_profiles) do
+  def resource(**parameters)
+    described_class.new({ title: 'web-fleet', document: { 'prune' => true } }.merge(parameters))
+  end
+
+  # A program that keeps what it was given and answers with a report.
+  def answering(report)
+    Dir.mktmpdir do |directory|
+      program = File.join(directory, 'program')
+      File.write(program, <<~SH)
+        #!/bin/sh
+        cat >'#{directory}/document'
+        printf '%s\\n' "$@" >'#{directory}/arguments'
+        cat '#{directory}/report'
+      SH
+      File.chmod(0o755, program)
+      File.write("#{directory}/report", JSON.generate(report))
+      yield program, directory
+    end
+  end
+
+  let(:in_sync) do
+    { 'changed' => false, 'failed' => false, 'msg' => 'all in sync', 'profiles' => [], 'files' => [], 'diff' => [],
+      'warnings' => [], 'needs_restart' => [], 'problems' => [], 'error' => nil, 'rollback' => { 'left' => [] } }
+  end
+
+  it 'completes the document with version and owner' do
+    expect(resource[:document]).to eq('version' => 1, 'owner' => 'web-fleet', 'prune' => true)
+  end
+
+  it 'refuses a document of another owner' do
+    expect { resource(document: { 'owner' => 'other' }) }.to raise_error(Puppet::Error, /owner is other/)
+  end
+
+  it 'refuses what is no document' do
+    expect { resource(document: 'profiles') }.to raise_error(Puppet::Error, /must be a hash/)
+    expect { described_class.new(title: 'web-fleet') }.to raise_error(Puppet::Error, /a document is required/)
+  end
+
+  it 'requires the packages and the sources' do
+    source = '/srv/policy/usr.sbin.nginx'
+    policy = resource(document: { 'profiles' => [{ 'file' => 'usr.sbin.nginx', 'source' => source }] })
+    catalog = Puppet::Resource::Catalog.new
+    others = [
+      Puppet::Type.type(:package).new(title: 'aa-converge'),
+      Puppet::Type.type(:package).new(title: 'apparmor'),
+      Puppet::Type.type(:file).new(title: source),
+    ]
+    catalog.add_resource(policy, *others)
+    expect(policy.autorequire.map(&:source)).to match_array(others)
+  end
+
+  it 'gives the document on standard input, byte for byte' do
+    text = "# Straße 😀 \"quoted\" \\ \\n\n"
+    answering(in_sync) do |program, directory|
+      policy = resource(command: program, document: { 'files' => [{ 'path' => 'local/x', 'content' => text }] })
+      expect(policy.property(:document).retrieve).to eq('in sync')
+      given = JSON.parse(File.read("#{directory}/document", encoding: 'UTF-8'))
+      expect(given).to eq(policy[:document])
+    end
+  end
+
+  it 'only looks until it has to act, and with the same options' do
+    answering(in_sync) do |program, directory|
+      policy = resource(command: program, root: '/srv/image', kernel: 'skip', lock_timeout: 5)
+      options = %w[--root /srv/image --kernel skip --lock-timeout 5]
+      policy.provider.differences
+      expect(File.readlines("#{directory}/arguments", chomp: true)).to eq(%w[apply --format json --diff --check] + options)
+      policy.provider.document = policy[:document]
+      expect(File.readlines("#{directory}/arguments", chomp: true)).to eq(%w[apply --format json --diff] + options)
+    end
+  end
+
+  it 'says on every run what needs a restart' do
+    process = { 'pid' => 811, 'unit' => 'nginx.service', 'executable' => '/usr/sbin/nginx', 'profile' => 'nginx' }
+    answering(in_sync.merge('needs_restart' => [process])) do |program, _|
+      provider = resource(command: program).provider
+      expect(provider).to receive(:warning).with(/restart nginx.service \(process 811\)/)
+      provider.differences
+    end
+  end
+
+  it 'fails with everything that is wrong' do
+    error = { 'message' => 'syntax error', 'file' => '/etc/apparmor.d/x', 'line' => 3 }
+    report = in_sync.merge(
+      'failed' => true, 'msg' => 'refused', 'error' => { 'remedy' => 'correct it' },
+      'problems' => [{ 'pointer' => '/owner', 'message' => 'is missing' }],
+      'profiles' => [{ 'file' => 'x', 'error' => error }, { 'file' => 'y', 'error' => error.merge('file' => nil, 'line' => nil) }],
+      'rollback' => { 'left' => ['/etc/apparmor.d/z'] }
+    )
+    answering(report) do |program, _|
+      lines = ['refused', '/owner: is missing', '/etc/apparmor.d/x:3: syntax error', 'syntax error',
+               'not undone: /etc/apparmor.d/z', 'correct it']
+      expect { resource(command: program).provider.differences }.to raise_error(Puppet::Error, lines.join("\n"))
+    end
+  end
+
+  it 'fails when there is no answer' do
+    expect { resource(command: '/bin/false').provider.differences }.to raise_error(Puppet::Error, /no JSON object but.*exit 1/)
+  end
+
+  context 'when the program is not installed' do
+    it 'fails' do
+      expect { resource(command: 'no-such-program').provider.differences }.to raise_error(Puppet::Error, /install it before/)
+    end
+
+    it 'tells with noop that there is something to do' do
+      policy = resource(command: 'no-such-program', noop: true)
+      expect(policy.property(:document).insync?(policy.provider.differences)).to be(false)
+    end
+  end
+end
