@@ -103,7 +103,7 @@ unit_tests() {
 }
 
 stage packages scripts/install-packages.sh apparmor apparmor-profiles apparmor-profiles-extra jq shellcheck strace \
-    qemu-system-x86 seabios cpio
+    qemu-system-x86 seabios cpio python3-venv puppet-agent puppet-lint metadata-json-lint ruby-rspec-puppet
 stage toolchain scripts/require-rust.sh
 stage parser-of-debian-13 scripts/fetch-parser.sh trixie "${CARGO_TARGET_DIR:-target}/tmp/apparmor-trixie"
 barrier
@@ -112,8 +112,10 @@ stage build-tests build_tests
 stage build-release cargo build --locked --release --bin aa-converge
 stage guest-of-debian-12 tests/vm/setup.sh bookworm
 stage guest-of-debian-13 tests/vm/setup.sh trixie
+stage salt-3006-install tests/integrations/salt-install.sh 3006
+stage salt-3008-install tests/integrations/salt-install.sh 3008
 stage format cargo fmt --check
-stage shell-scripts shellcheck scripts/*.sh tests/vm/{init,*.sh} .ci/run
+stage shell-scripts shellcheck scripts/*.sh tests/vm/{init,*.sh} tests/integrations/*.sh .ci/run
 barrier
 
 # The longest first. What may have to compile comes right behind, while nothing else waits for cargo's lock.
@@ -121,6 +123,10 @@ stage vm-6.12 tests/vm/suite.sh trixie
 stage vm-6.1 tests/vm/suite.sh bookworm
 stage faults cargo test --locked --test host -- faults::
 stage lints lints
+stage salt-3006 tests/integrations/salt.sh 3006 "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
+stage salt-3008 tests/integrations/salt.sh 3008 "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
+stage puppet tests/integrations/puppet.sh "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
+stage puppet-module tests/integrations/puppet-module.sh
 stage documentation env RUSTDOCFLAGS=--deny=warnings cargo doc --locked --no-deps
 for suite in tests/*.rs; do
     [[ -e $suite ]] || continue

@@ -1,4 +1,4 @@
 # AppArmor policy as the pillar says at `apparmor`, by the state module in _states/.
 apparmor-policy:
   aa_converge.applied:
-    - pillar: apparmor
+    - document_pillar: apparmor

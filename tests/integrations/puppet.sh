@@ -102,3 +102,4 @@ example_document() {
 }
 
 matrix
+finish

@@ -22,6 +22,7 @@ mkdir -p "$minion"/{conf,pillar,state-tree}
 cp -r examples/salt/_modules examples/salt/_states "$minion/state-tree/"
 cat >"$minion/conf/minion" <<EOF
 id: integration
+user: $(id -un)
 file_client: local
 file_roots: {base: [$minion/state-tree]}
 pillar_roots: {base: [$minion/pillar]}
@@ -35,7 +36,7 @@ echo '{base: {"*": [apparmor]}}' >"$minion/pillar/top.sls"
 
 # The examples as they are, but for other roots than / and this program.
 program_at="$program apply --root $work"
-sed "s|- pillar: apparmor|&\n    - {root: $work/pillar/root}\n    - {program: $program}|" examples/salt/policy.sls \
+sed "s|- document_pillar: apparmor|&\n    - {root: $work/pillar/root}\n    - {program: $program}|" examples/salt/policy.sls \
     >"$minion/state-tree/pillar.sls"
 sed "s|aa-converge apply|$program_at/command/root|" examples/salt/policy-by-command.sls >"$minion/state-tree/command.sls"
 echo '{include: [pillar, parts, command]}' >"$minion/state-tree/all.sls"
@@ -87,3 +88,43 @@ example_document() {
 }
 
 matrix
+
+# answers FILTER ARGUMENT…: fails unless the jq filter holds for what salt-call says.
+answers() {
+    local filter=$1
+    shift
+    salt_call "$@" || true
+    jq --exit-status "$filter" "$minion/answer.json" >/dev/null ||
+        fail "$tool, $*: $filter does not hold of $(cat "$minion/answer.json" "$minion/stderr")"
+    checks=$((checks + 1))
+}
+
+here=(root="$work/pillar/root" program="$program")
+answers '.local.summary.files > 0 or (.local.profiles | length > 0)' aa_converge.status "${here[@]}"
+answers '.local | .version == 1 and .owner == "web-fleet" and (.profiles | length > 0)' \
+    aa_converge.export owner=web-fleet "${here[@]}"
+answers '.local | .check and .changed and (.failed | not) and (.diff | length > 0)' \
+    aa_converge.apply '{"owner": "x", "profiles": [{"file": "usr.sbin.traceroute", "mode": "enforce"}]}' \
+    test=True diff=True "${here[@]}"
+answers '.local[] | .result == false and (.comment | contains("install it before"))' \
+    state.single aa_converge.applied name=x program=no-such-program
+answers '.local[] | .result == false and (.comment | contains("the pillar has no document at nowhere"))' \
+    state.single aa_converge.applied name=x document_pillar=nowhere program="$program"
+answers '.local[] | .result == false and (.comment | contains("/profiles/0"))' \
+    state.single aa_converge.applied name=x profiles='[{"fiel": 1}]' "${here[@]}"
+
+# What takes a kernel and services to happen: the report that there would be, from a program that prints it.
+jq '.failed = true
+    | .needs_restart = [{pid: 811, executable: "/usr/sbin/nginx", unit: "nginx.service", profile: "nginx", certain: true}]
+    | .warnings = ["look here"] | .rollback.left = ["/etc/apparmor.d/left"]' \
+    <("$program" apply --root "$work/pillar/root" --check --format json "$work/example-empty.json") >"$minion/report.json"
+printf '#!/bin/sh\ncat >/dev/null\nprintf "%%s " "$@" >%q\ncat %q\n' "$minion/arguments" "$minion/report.json" \
+    >"$minion/program"
+chmod +x "$minion/program"
+answers '.local[] | .result == false and .warnings == ["look here"] and (.comment |
+    contains("restart nginx.service (process 811)") and contains("not undone: /etc/apparmor.d/left"))' \
+    state.single aa_converge.applied name=x program="$minion/program" lock_timeout=0 kernel=skip
+[[ $(<"$minion/arguments") == 'apply --format json --diff --kernel=skip --lock-timeout=0 ' ]] ||
+    fail "$tool called it with $(<"$minion/arguments")"
+
+finish

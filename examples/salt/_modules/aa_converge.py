@@ -36,7 +36,7 @@ def _answer(program, command, options, document=None):
     for option, value in options.items():
         if value is True:
             call.append(f"--{option}")
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             call.append(f"--{option}={value}")
     # Not cmd.run: its `stdin` turns the two characters `\n` into line ends, which breaks JSON.
     result = subprocess.run(

@@ -9,7 +9,7 @@ AppArmor policy as one document says, with ``aa-converge``.
 
     web-fleet:
       aa_converge.applied:
-        - pillar: apparmor
+        - document_pillar: apparmor
         - require:
           - pkg: aa-converge
 """
@@ -31,7 +31,7 @@ def __virtual__():
 def applied(
     name,
     document=None,
-    pillar=None,
+    document_pillar=None,
     owner=None,
     prune=None,
     allow_empty=None,
@@ -52,12 +52,12 @@ def applied(
     """
     Make the policy what a document says. ``changes`` has one key for each file of policy.
 
-    The document comes whole from ``pillar`` or ``document``, or in parts; parts replace those of a whole one. It is all or
+    The document comes whole from ``document_pillar`` or ``document``, or in parts; parts replace those of a whole one. It is all or
     nothing: when something fails, nothing of it is applied.
 
     name
         The owner, unless the document names one.
-    pillar
+    document_pillar
         The key of the pillar that holds the document, ``:`` between levels. No template touches the texts on this way.
     document
         The document, as a mapping.
@@ -81,7 +81,7 @@ def applied(
         "profiles": profiles,
     }
     try:
-        whole = _whole(document, pillar)
+        whole = _whole(document, document_pillar)
         report = __salt__["aa_converge.apply"](
             {
                 "owner": name,
@@ -109,16 +109,16 @@ def applied(
     return ret
 
 
-def _whole(document, pillar):
-    if pillar is None:
+def _whole(document, document_pillar):
+    if document_pillar is None:
         whole = {} if document is None else document
     elif document is not None:
-        raise CommandExecutionError("both `document` and `pillar` are given")
+        raise CommandExecutionError("both `document` and `document_pillar` are given")
     else:
         # Not pillar.get: since Salt 3008 it masks every text outside of templates.
-        whole = salt.utils.data.traverse_dict_and_list(__pillar__, pillar)
+        whole = salt.utils.data.traverse_dict_and_list(__pillar__, document_pillar)
         if whole is None:
-            raise CommandExecutionError(f"the pillar has no document at {pillar}")
+            raise CommandExecutionError(f"the pillar has no document at {document_pillar}")
     if not isinstance(whole, dict):
         raise CommandExecutionError("the document is not a mapping")
     return whole

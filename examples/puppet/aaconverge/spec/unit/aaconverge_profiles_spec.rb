@@ -101,6 +101,16 @@ describe Puppet::Type.type(:aaconverge_profiles) do
     end
   end
 
+  it 'shows differences where Puppet is to, each with its file' do
+    Puppet[:show_diff] = true
+    diff = { 'before_header' => 'local/x', 'after_header' => 'local/x', 'before' => "one\n", 'after' => "two\n", 'prepared' => nil }
+    answering(in_sync.merge('diff' => [diff])) do |program, _|
+      policy = resource(command: program)
+      expect(policy.provider).to receive(:notice).with(%r{\Alocal/x\n.*^-one\n\+two\n}m)
+      policy.provider.document = policy[:document]
+    end
+  end
+
   it 'fails when there is no answer' do
     expect { resource(command: '/bin/false').provider.differences }.to raise_error(Puppet::Error, /no JSON object but.*exit 1/)
   end

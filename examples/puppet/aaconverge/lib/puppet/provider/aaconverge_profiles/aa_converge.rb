@@ -99,7 +99,7 @@ Puppet::Type.type(:aaconverge_profiles).provide(:aa_converge) do
   def show(diffs)
     return unless Puppet[:show_diff] && resource.show_diff?
 
-    diffs.each { |each| notice("\n#{each['prepared'] || unified(each)}") }
+    diffs.each { |each| notice("#{each['after_header'] || each['before_header']}\n#{each['prepared'] || unified(each)}") }
   end
 
   def unified(diff)
