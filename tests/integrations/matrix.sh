@@ -99,7 +99,8 @@ holds() {
     local name text
     while IFS=$'\t' read -r name text; do
         base64 --decode <<<"$text" | cmp - "$1/etc/apparmor.d/$name" || return 1
-    done < <(jq --raw-output '(.files[]?, .profiles[]?) | select(.content) | [.path // .file, (.content | @base64)] | @tsv' "$2")
+    done < <(jq --raw-output '(.files[]?, .profiles[]?) | select(.content)
+        | [.path // .file, (.content | @base64)] | @tsv' "$2")
 }
 
 # says FORM TEXT: fails unless the last step of FORM said TEXT.
@@ -124,7 +125,8 @@ documents() {
         {
             first: document($files; [$alpha, $beta, $mode]),
             second: document($files; [profile("alpha"; "  /srv/alpha/** rw,\n"), $beta, $mode]),
-            broken: document($files; [$alpha, profile("beta"; "  /srv/one r\n  /srv/two r,\n"), profile("gamma"; ""), $mode]),
+            broken: document($files;
+                [$alpha, profile("beta"; "  /srv/one r\n  /srv/two r,\n"), profile("gamma"; ""), $mode]),
             fewer: document($files; [$alpha, $mode]),
             hard: document($files; [$alpha, profile("hard"; $hard), $mode]),
             empty: {version: 1, owner: "integration", prune: true, allow_empty: true}

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../../examples/puppet"
 
 metadata-json-lint --no-strict-license aaconverge/metadata.json
-puppet-lint --fail-on-warnings --no-140chars-check aaconverge exec.pp
+puppet-lint --fail-on-warnings aaconverge exec.pp
 puppet parser validate aaconverge/manifests aaconverge/types exec.pp
 cd aaconverge
 rspec

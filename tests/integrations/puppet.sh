@@ -97,8 +97,8 @@ expected() {
 }
 
 example_document() {
-    ruby -ryaml -rjson -e 'puts JSON.generate(YAML.safe_load(ARGF.read).transform_keys { |key| key.delete_prefix("aaconverge::") }
-        .merge("version" => 1))' examples/puppet/hiera-data.yaml
+    ruby -ryaml -rjson -e 'data = YAML.safe_load(ARGF.read).transform_keys { |key| key.delete_prefix("aaconverge::") }
+        puts JSON.generate(data.merge("version" => 1))' examples/puppet/hiera-data.yaml
 }
 
 matrix

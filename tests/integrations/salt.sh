@@ -83,8 +83,8 @@ run_tool() {
 }
 
 example_document() {
-    "$work/environment/bin/python" -c 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin)["apparmor"], sys.stdout)' \
-        <examples/salt/pillar/apparmor.sls
+    "$work/environment/bin/python" -c 'import json, sys, yaml
+json.dump(yaml.safe_load(sys.stdin)["apparmor"], sys.stdout)' <examples/salt/pillar/apparmor.sls
 }
 
 matrix

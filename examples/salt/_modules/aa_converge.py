@@ -96,7 +96,7 @@ def apply(
 
     .. code-block:: bash
 
-        salt '*' aa_converge.apply '{"owner": "web-fleet", "profiles": [{"file": "usr.sbin.nginx", "mode": "complain"}]}' test=True
+        salt '*' aa_converge.apply '{"owner": "web", "profiles": [{"file": "usr.sbin.nginx", "mode": "complain"}]}' test=True
     """
     if not isinstance(document, dict):
         raise CommandExecutionError("the document is not a mapping")

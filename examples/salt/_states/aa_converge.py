@@ -52,8 +52,8 @@ def applied(
     """
     Make the policy what a document says. ``changes`` has one key for each file of policy.
 
-    The document comes whole from ``document_pillar`` or ``document``, or in parts; parts replace those of a whole one. It is all or
-    nothing: when something fails, nothing of it is applied.
+    The document comes whole from ``document_pillar`` or ``document``, or in parts; parts replace those of a whole one. It
+    is all or nothing: when something fails, nothing of it is applied.
 
     name
         The owner, unless the document names one.

@@ -1,4 +1,4 @@
-# @summary A file that holds profiles: its text, or the service that it is rendered for, or only the mode of an installed one.
+# @summary A file that holds profiles: its text, or the service that it is rendered for, or the mode of an installed one.
 type Aaconverge::Profile = Struct[{
     Optional['file']           => String[1],
     Optional['mode']           => Aaconverge::Mode,

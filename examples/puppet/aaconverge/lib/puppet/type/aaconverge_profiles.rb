@@ -32,7 +32,9 @@ Puppet::Type.newtype(:aaconverge_profiles) do
       raise ArgumentError, "the document must be a hash, not #{value.class}" unless value.is_a?(Hash)
 
       owner = value.fetch('owner', resource[:owner])
-      raise ArgumentError, "the document's owner is #{owner}, the resource's #{resource[:owner]}" if owner != resource[:owner]
+      next if owner == resource[:owner]
+
+      raise ArgumentError, "the document's owner is #{owner}, the resource's #{resource[:owner]}"
     end
 
     munge do |value|
