@@ -1,0 +1,108 @@
+#!/bin/bash
+# The part of test.sh that runs inside the root, with the packages in /t.
+set -euo pipefail
+cd /t
+
+fail() {
+    printf 'failed: %s\n' "$*" >&2
+    exit 1
+}
+
+# expect_report FILE FILTER
+expect_report() {
+    jq --exit-status "$2" "$1" >/dev/null || {
+        cat "$1" >&2
+        fail "the report in $1 does not hold $2"
+    }
+}
+
+# expect_absent PATH…
+expect_absent() {
+    local path
+    for path in "$@"; do
+        [[ ! -e $path && ! -L $path ]] || fail "$path is still there"
+    done
+}
+
+apply=(aa-converge apply --kernel skip --all)
+profile=/etc/apparmor.d/aa-converge
+own=/etc/apparmor.d/usr.local.sbin.metrics-gateway
+wants=/etc/systemd/system/sysinit.target.wants/aa-converge.service
+
+echo "1. install"
+cat >/etc/apparmor.d/usr.local.bin.rotate-uploads <<'END'
+profile rotate-uploads /usr/local/bin/rotate-uploads { /srv/** r, }
+END
+dpkg --install aa-converge.deb
+[[ $(command -v aa-converge) == /usr/bin/aa-converge ]] || fail "aa-converge is not in the path"
+[[ -L $wants ]] || fail "the service is not enabled"
+[[ -L /etc/systemd/system/timers.target.wants/aa-converge.timer ]] || fail "the timer is not enabled"
+[[ -e /etc/apparmor.d/local/aa-converge ]] || fail "there is no place for local additions to the profile"
+for file in /usr/share/man/man8/aa-converge{,-apply,-export,-render,-schema,-status}.8.gz \
+    /usr/share/bash-completion/completions/aa-converge /usr/share/zsh/vendor-completions/_aa-converge \
+    /usr/share/fish/vendor_completions.d/aa-converge.fish /usr/share/doc/aa-converge/{copyright,README.md} \
+    /usr/share/doc/aa-converge/examples/cloud-init/converge.yaml /etc/aa-converge/README; do
+    [[ -s $file ]] || fail "the package lacks $file"
+done
+aa-converge schema document | cmp - /usr/share/aa-converge/schemas/document.v1.json ||
+    fail "the packaged schema is not the program's"
+bash -c '. /usr/share/bash-completion/completions/aa-converge && complete -p aa-converge' >/dev/null
+
+echo "2. its profile compiles here, and the document finds it as the package ships it"
+apparmor_parser --skip-kernel-load --skip-cache --kernel-features /etc/apparmor.d/abi/3.0 $profile
+
+echo "3. run"
+"${apply[@]}" fleet.json >first.json
+expect_report first.json '.changed and (.failed | not)'
+"${apply[@]}" fleet.json >second.json
+expect_report second.json '.changed == false and (.failed | not)'
+[[ -e $own ]] || fail "the document was not applied"
+
+echo "4. run again, as the static program"
+./aa-converge-static apply --kernel skip fleet.json >static.json
+expect_report static.json '.changed == false and (.failed | not)'
+mkdir -p empty/{etc/apparmor.d,bin,tmp}
+cp aa-converge-static empty/bin/
+printf '{"version":1,"owner":"x","files":[{"path":"tunables/site","content":"@{X}=1\\n"}]}' >empty/document.json
+chroot empty /bin/aa-converge-static render --format json /document.json >/dev/null ||
+    fail "the static program needs more than itself"
+code=0
+chroot empty /bin/aa-converge-static apply --kernel skip /document.json >empty/report.json || code=$?
+# There is no parser in there, and the report says it.
+((code == 4)) || fail "without a parser, apply ended with $code"
+expect_report empty/report.json '.failed and .error.code != null'
+
+echo "5. upgrade: an edited profile and what was applied stay"
+echo '# edited' >>$profile
+dpkg --install --force-confold later.deb
+grep -qx '# edited' $profile || fail "the upgrade overwrote an edited profile"
+"${apply[@]}" fleet.json >upgraded.json
+expect_report upgraded.json '.changed == false and (.failed | not)'
+[[ -L $wants ]] || fail "the upgrade disabled the service"
+
+echo "6. switched off, it stays so"
+rm $wants
+dpkg --install --force-confold later.deb
+[[ ! -L $wants ]] || fail "installing again enabled a disabled service"
+
+echo "7. remove: policy and state stay"
+dpkg --remove aa-converge
+[[ ! -e /usr/bin/aa-converge ]] || fail "the program is still there"
+[[ -e $own && -e /var/lib/aa-converge/state.json ]] || fail "removing the package removed policy or state"
+
+echo "8. purge: originals that are replaced stay, and it says so"
+dpkg --purge aa-converge 2>purge.log
+cat purge.log
+grep -q '/var/lib/aa-converge is kept' purge.log || fail "the purge does not say what it keeps"
+[[ -n $(ls -A /var/lib/aa-converge/adopted) ]] || fail "the purge removed originals"
+expect_absent $profile /etc/apparmor.d/local/aa-converge /etc/aa-converge/README \
+    /etc/systemd/system/timers.target.wants/aa-converge.timer /usr/share/aa-converge /usr/share/doc/aa-converge
+
+echo "9. taken back with the document, nothing is left after a purge"
+dpkg --install aa-converge.deb
+printf '{"version": 1, "owner": "web-fleet", "prune": true, "allow_empty": true}' |
+    "${apply[@]}" >uninstall.json
+expect_report uninstall.json '.changed and (.failed | not)'
+grep -q '/srv/\*\* r, }$' /etc/apparmor.d/usr.local.bin.rotate-uploads || fail "the original is not back"
+dpkg --purge aa-converge
+expect_absent $own /var/lib/aa-converge /run/aa-converge $profile /etc/aa-converge $wants
