@@ -1,16 +1,19 @@
 # Everything there is to run. Each target installs what it needs with apt, and only what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check bench bench-vm schemas clean
+.PHONY: help demo test test-full test-vm package check bench bench-vm schemas clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see real policy converge in a scratch root under target/demo (Debian 12+, Ubuntu 22.04+)
 	@scripts/demo.sh
 
 test: ## every test, with each stage's time (Debian 12)
 	@scripts/test.sh
+
+test-full: test ## all of test, and the package on a Debian 13 machine with systemd and cloud-init, in QEMU: some minutes without KVM
+	@tests/machine/test.sh
 
 test-vm: ## the tests on real kernels alone: Debian 12's 6.1 and Debian 13's 6.12, in a virtual machine
 	@tests/vm/suite.sh bookworm
@@ -27,6 +30,9 @@ bench: ## time no-op, one changed of N and everything, each beside its limit
 
 bench-vm: ## the same on a real kernel in a virtual machine, beside apparmor_parser
 	@tests/vm/bench.sh
+
+package: ## a .deb, a static program and their checksums in target/package
+	@scripts/package.sh
 
 schemas: ## write schemas/ anew from the types
 	@scripts/require-rust.sh

@@ -103,24 +103,34 @@ unit_tests() {
 }
 
 stage packages scripts/install-packages.sh apparmor apparmor-profiles apparmor-profiles-extra jq shellcheck strace \
-    qemu-system-x86 seabios cpio python3-venv puppet-agent puppet-lint metadata-json-lint ruby-rspec-puppet
+    qemu-system-x86 seabios cpio python3-venv puppet-agent puppet-lint metadata-json-lint ruby-rspec-puppet \
+    mmdebstrap lintian xz-utils dpkg-dev systemd
 stage toolchain scripts/require-rust.sh
 stage parser-of-debian-13 scripts/fetch-parser.sh trixie "${CARGO_TARGET_DIR:-target}/tmp/apparmor-trixie"
 barrier
 
 stage build-tests build_tests
-stage build-release cargo build --locked --release --bin aa-converge
+# It begins with the release build, which the tests on real kernels take.
+stage build-package scripts/package.sh
 stage guest-of-debian-12 tests/vm/setup.sh bookworm
 stage guest-of-debian-13 tests/vm/setup.sh trixie
 stage salt-3006-install tests/integrations/salt-install.sh 3006
 stage salt-3008-install tests/integrations/salt-install.sh 3008
+stage root-of-debian-12 tests/roots/setup.sh bookworm
+stage root-of-debian-13 tests/roots/setup.sh trixie
 stage format cargo fmt --check
-stage shell-scripts shellcheck scripts/*.sh tests/vm/{init,*.sh} tests/integrations/*.sh .ci/run
+stage shell-scripts shellcheck scripts/*.sh tests/vm/init tests/*/*.sh packaging/scripts/* .ci/run
 barrier
 
 # The longest first. What may have to compile comes right behind, while nothing else waits for cargo's lock.
 stage vm-6.12 tests/vm/suite.sh trixie
 stage vm-6.1 tests/vm/suite.sh bookworm
+stage lintian tests/package/lintian.sh
+stage package-on-debian-12 tests/package/test.sh bookworm
+stage package-on-debian-13 tests/package/test.sh trixie
+stage cloud-init-22.4 tests/cloud-init/test.sh bookworm
+stage cloud-init-25.1 tests/cloud-init/test.sh trixie
+stage systemd tests/systemd/test.sh
 stage faults cargo test --locked --test host -- faults::
 stage lints lints
 stage salt-3006 tests/integrations/salt.sh 3006 "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
