@@ -1,16 +1,16 @@
 # The profile that aa-converge.service runs under. It attaches to no path: who runs the program by hand, or through a
-# configuration management, may name documents, images and parsers anywhere. Additions go into local/aa-converge, for
-# example where a document's "source" lies elsewhere.
+# configuration management, may name documents, images and parsers anywhere. Additions go into local/aa-converge.
 #
 # What is confined here decides what everything else may do, so this is no wall against a malicious document. It keeps
-# a defect of the program, or of the shell that starts it, from what is nobody's policy: other files, devices, the
-# network, other processes. The parser, which reads what people wrote, may do nothing but read a copy of policy and write
-# what it compiles.
+# a defect of the program, or of the shell that starts it, from what is nobody's policy: other files, programs, devices,
+# the network, other processes. The parser, which reads what people wrote, may do nothing but read policy and write what
+# it compiles.
 abi <abi/3.0>,
 
 include <tunables/global>
 
-profile aa-converge {
+# The kernel shows policy in a file system that is mounted nowhere, whose files have disconnected paths.
+profile aa-converge flags=(attach_disconnected) {
   include <abstractions/base>
 
   # Loading policy, and seeing what processes of other users run and what confines them.
@@ -23,40 +23,25 @@ profile aa-converge {
   capability dac_read_search,
   capability fowner,
 
+  # Limits for the parser, which has another profile (aa_task_setrlimit in the kernel's security/apparmor/resource.c).
+  capability sys_resource,
+
+  # Whatever runs may be a script, whose first line names its interpreter; a document's "source" may be anywhere.
+  /{,**} r,
+
   # The service's loop over documents.
   /{usr/,}bin/{ba,da,}sh mrix,
   /usr/bin/aa-converge mrix,
-  /etc/aa-converge/{,**} r,
 
-  # Policy, the parser's configuration, and compiled policy that a boot would load.
-  /etc/apparmor.d/{,**} rw,
-  /etc/apparmor/{,**} r,
+  # Policy, and compiled policy that a boot would load.
+  /etc/apparmor.d/** rw,
   /etc/apparmor/earlypolicy/{,**} rw,
   /var/cache/apparmor/{,**} rw,
-  /usr/share/apparmor{,-features}/{,**} r,
-  /var/lib/dpkg/{status,info/{,**}} r,
+  @{sys}/kernel/security/apparmor/{,policy/namespaces/**/}.{replace,remove} w,
 
   # What is remembered between runs.
-  / r,
-  /{etc,usr,var,var/cache,var/lib}/ r,
-  @{run}/ r,
   /var/lib/aa-converge/{,**} rwk,
   @{run}/aa-converge/{,**} rwk,
-
-  # Whether programs of the document are links or scripts.
-  /{bin,lib*,opt,sbin,srv,usr}/{,**} r,
-
-  # The allocator asks it.
-  @{sys}/kernel/mm/transparent_hugepage/enabled r,
-
-  # The kernel.
-  @{sys}/kernel/security/{,apparmor/{,**}} r,
-  @{sys}/kernel/security/apparmor/{,policy/namespaces/**/}.{load,replace,remove} w,
-  @{sys}/module/apparmor/parameters/{,*} r,
-  @{PROC}/{,meminfo,sys/kernel/random/boot_id} r,
-
-  # Processes that should be confined and are not.
-  @{PROC}/@{pid}/{,attr/{,apparmor/}current,cgroup,cmdline,comm,exe,gid_map,mountinfo,root,stat,status,task/{,**},uid_map} r,
 
   /{usr/,}sbin/apparmor_parser cx -> parser,
   signal (send) peer=aa-converge//parser,
@@ -74,7 +59,7 @@ profile aa-converge {
     @{sys}/kernel/security/apparmor/{,features/{,**}} r,
     @{sys}/devices/system/cpu/{,online} r,
     @{PROC}/@{pid}/{mounts,stat,status} r,
-    @{PROC}/{filesystems,meminfo} r,
+    @{PROC}/{filesystems,meminfo,sys/kernel/osrelease} r,
   }
 
   include if exists <local/aa-converge>

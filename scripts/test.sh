@@ -125,6 +125,8 @@ barrier
 # The longest first. What may have to compile comes right behind, while nothing else waits for cargo's lock.
 stage vm-6.12 tests/vm/suite.sh trixie
 stage vm-6.1 tests/vm/suite.sh bookworm
+stage profile-on-6.12 tests/package/confined.sh trixie
+stage profile-on-6.1 tests/package/confined.sh bookworm
 stage lintian tests/package/lintian.sh
 stage package-on-debian-12 tests/package/test.sh bookworm
 stage package-on-debian-13 tests/package/test.sh trixie

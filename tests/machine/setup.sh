@@ -43,6 +43,9 @@ FSTAB
 cat >"$root/etc/cloud/cloud.cfg.d/99-machine.cfg" <<'CONFIG'
 datasource_list: [NoCloud]
 network: {config: disabled}
+# The disk has its size, and there is no SSH: their modules would fail.
+resize_rootfs: false
+ssh_genkeytypes: []
 CONFIG
 # Of no use here, and an emulated processor takes seconds for each.
 for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_reap.service e2scrub_all.timer fstrim.timer \
