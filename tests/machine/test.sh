@@ -31,7 +31,7 @@ accelerator=$(cat "$target/vm/trixie/accelerator" 2>/dev/null || echo tcg)
 # boot NUMBER: fails unless the checks came to their end.
 boot() {
     local begin=$SECONDS console=$machine/console.$1.txt
-    timeout --kill-after=5 "${MACHINE_TIMEOUT:-1200}" qemu-system-x86_64 -accel "$accelerator" -cpu qemu64 -m 1024 \
+    timeout --kill-after=5 "${MACHINE_TIMEOUT:-1200}" qemu-system-x86_64 -accel "$accelerator" -cpu qemu64 -smp 2 -m 1024 \
         -nodefaults -no-reboot -display none -monitor none -nic none -serial "file:$console" \
         -drive "file=$work/disk.img,format=raw,if=virtio,cache=unsafe" \
         -drive "file=$work/seed.$1.iso,format=raw,if=virtio,readonly=on" \
