@@ -10,13 +10,6 @@ mkdir -p "$3"
 dir=$(realpath "$3")
 shift 3
 
-# mirror LABEL: the address that this machine's apt gets Debian's packages from.
-mirror() {
-    # shellcheck disable=SC2016 # These are apt's variables.
-    apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
-        awk -F '|' -v label="$1" '$1 == "Debian" && $2 == label && $3 == "main" && !seen++ { print $4 }'
-}
-
 # apt COMMAND…: a mirror that is being updated answers wrongly for a minute.
 apt() {
     local attempt
@@ -29,18 +22,8 @@ apt() {
 }
 
 if [[ ! -e $dir/updated ]]; then
-    main=$(mirror Debian)
-    security=$(mirror Debian-Security)
-    if [[ -z $main ]]; then
-        echo "debian-apt.sh: this machine's apt knows no mirror of Debian; name one in its sources, and run apt-get update" >&2
-        exit 1
-    fi
     mkdir -p "$dir"/{lists,archives}/partial
-    signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
-    {
-        echo "deb $signed $main $suite main"
-        [[ -z $security ]] || echo "deb $signed $security $suite-security main"
-    } >"$dir/sources.list"
+    "$(dirname "$0")/debian-sources.sh" "$suite" >"$dir/sources.list"
     : >"$dir/status"
     # Read after the machine's own configuration, whose hooks concern the machine's own packages.
     cat >"$dir/apt.conf" <<CONF
