@@ -20,7 +20,7 @@ seed() {
     mkdir "$content"
     printf 'instance-id: i-%d\nlocal-hostname: machine\n' "$1" >"$content/meta-data"
     cp "$2" "$content/user-data"
-    cp -R "${@:4}" "$content"
+    (($# < 4)) || cp -R "${@:4}" "$content"
     cat tests/machine/expect.sh "$3" >"$content/checks"
     xorriso -as mkisofs -quiet -V cidata -J -R -o "$work/seed.$1.iso" "$content"
 }
