@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The aa-converge contributors
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Runs aa-converge for a module: finds the program, hands it the document, reads its one JSON value."""
+
+import errno
+import json
+import os
+
+PROGRAM_OPTIONS = {
+    "binary": {"type": "path", "default": "aa-converge"},
+    "controller_binaries": {"type": "dict"},
+    "kernel": {"type": "str", "choices": ["require", "skip"]},
+    "kernel_features": {"type": "path"},
+    "parser": {"type": "path"},
+    "root": {"type": "path"},
+}
+
+
+def run(module, command, switches=(), options=(), document=None):
+    """What the program answers to a command.
+
+    The switches are added where their parameter is true, the options where theirs is given. Fails the module where the
+    program is missing, or answers nothing that can be read.
+    """
+    program = find(module)
+    arguments = [program, command, "--format", "json"]
+    arguments += ["--" + name for name, wanted in switches if wanted]
+    for name in ("root", "kernel", "kernel_features", "parser") + tuple(options):
+        if module.params[name] is not None:
+            arguments += ["--" + name.replace("_", "-"), str(module.params[name])]
+    try:
+        status, out, err = module.run_command(
+            arguments,
+            data=document,
+            binary_data=True,
+            environ_update={"LC_ALL": "C.UTF-8"},
+            handle_exceptions=False,
+        )
+    except EnvironmentError as error:
+        if error.errno == errno.ENOEXEC:
+            missing(module, "%s is not a program for this host, which is %s" % (program, os.uname()[4]))
+        raise
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        module.fail_json(msg="%s printed no report; it ended with status %d" % (" ".join(arguments), status), stdout=out, stderr=err)
+    for warning in answer.pop("warnings", []):
+        module.warn(warning)
+    # Of every command that could not do its work, the answer is a report that says why.
+    if answer.get("failed"):
+        answer["msg"] = explain(answer)
+        module.fail_json(**answer)
+    return answer
+
+
+def find(module):
+    """The program's path; where the host has none, the module fails in a way that the action plugin knows."""
+    binary = module.params["binary"]
+    if "/" in binary:
+        program = binary if os.path.isfile(binary) and os.access(binary, os.X_OK) else None
+    else:
+        program = module.get_bin_path(binary)
+    if program is None:
+        missing(module, "there is no %s on this host" % binary)
+    return program
+
+
+def missing(module, message):
+    module.fail_json(
+        msg=message,
+        error={
+            "code": "no_program",
+            "message": message,
+            "remedy": "run the role aaconverge.apparmor.install, or name the controller's copy in `controller_binaries`",
+        },
+        architecture=os.uname()[4],
+    )
+
+
+def explain(report):
+    """Why a run failed, in full: each problem of the document with its pointer, each profile's error with its place."""
+    lines = [report["error"]["message"] if not report["problems"] else "the document is refused:"]
+    for problem in report["problems"]:
+        lines.append("%(pointer)s: %(message)s" % problem)
+        if problem["allowed"]:
+            lines[-1] += " (allowed: %(allowed)s)" % problem
+    for entry in report["profiles"] + report["files"]:
+        error = entry.get("error")
+        if error:
+            place = [str(part) for part in (error["file"] or entry.get("file") or entry.get("path"), error["line"]) if part]
+            lines.append("%s: %s" % (":".join(place), error["message"]))
+    lines += report["rollback"]["left"]
+    if report["error"]["remedy"]:
+        lines.append(report["error"]["remedy"])
+    return "\n".join(lines)
