@@ -40,7 +40,7 @@ PUSHED = {
 }
 ARCHITECTURE = {
     "description": "The host's architecture, as C(uname -m) tells it.",
-    "returned": "when the host has no program",
+    "returned": "when the host has no program that it can run",
     "type": "str",
     "sample": "x86_64",
 }

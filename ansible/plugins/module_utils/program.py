@@ -5,6 +5,7 @@
 import errno
 import json
 import os
+import subprocess
 
 PROGRAM_OPTIONS = {
     "binary": {"type": "path", "default": "aa-converge"},
@@ -28,22 +29,28 @@ def run(module, command, switches=(), options=(), document=None):
     for name in ("root", "kernel", "kernel_features", "parser") + tuple(options):
         if module.params[name] is not None:
             arguments += ["--" + name.replace("_", "-"), str(module.params[name])]
+    # Not run_command, which fails with a broken pipe where the program answers without reading the document.
     try:
-        status, out, err = module.run_command(
+        process = subprocess.Popen(
             arguments,
-            data=document,
-            binary_data=True,
-            environ_update={"LC_ALL": "C.UTF-8"},
-            handle_exceptions=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, LC_ALL="C.UTF-8"),
         )
-    except EnvironmentError as error:
+    except OSError as error:
         if error.errno == errno.ENOEXEC:
-            missing(module, "%s is not a program for this host, which is %s" % (program, os.uname()[4]))
-        raise
+            without_program(module, "wrong_program", "%s is no program for this host's architecture" % program)
+        module.fail_json(msg="cannot run %s: %s" % (program, error))
+    out, err = process.communicate(document)
     try:
-        answer = json.loads(out)
+        answer = json.loads(out.decode("utf-8"))
     except ValueError:
-        module.fail_json(msg="%s printed no report; it ended with status %d" % (" ".join(arguments), status), stdout=out, stderr=err)
+        module.fail_json(
+            msg="%s printed no report; it ended with status %d" % (" ".join(arguments), process.returncode),
+            stdout=out.decode("utf-8", "replace"),
+            stderr=err.decode("utf-8", "replace"),
+        )
     for warning in answer.pop("warnings", []):
         module.warn(warning)
     # Of every command that could not do its work, the answer is a report that says why.
@@ -61,15 +68,15 @@ def find(module):
     else:
         program = module.get_bin_path(binary)
     if program is None:
-        missing(module, "there is no %s on this host" % binary)
+        without_program(module, "no_program", "there is no %s on this host" % binary)
     return program
 
 
-def missing(module, message):
+def without_program(module, code, message):
     module.fail_json(
         msg=message,
         error={
-            "code": "no_program",
+            "code": code,
             "message": message,
             "remedy": "run the role aaconverge.apparmor.install, or name the controller's copy in `controller_binaries`",
         },

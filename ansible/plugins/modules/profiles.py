@@ -743,7 +743,7 @@ warnings:
   elements: str
 architecture:
   description: The host's architecture, as C(uname -m) tells it.
-  returned: when the host has no program
+  returned: when the host has no program that it can run
   type: str
   sample: x86_64
 pushed:
@@ -799,7 +799,7 @@ def main():
 
 
 def document(params):
-    """The document as JSON text: as it is given, or put together from its parts."""
+    """The document in JSON: as it is given, or put together from its parts."""
     whole = params["document"]
     if whole is None:
         whole = without_none({part: params[part] for part in DOCUMENT_OPTIONS})
@@ -807,7 +807,8 @@ def document(params):
         if params["mode"] is not None:
             whole["defaults"] = {"mode": params["mode"]}
     # A whole document in JSON goes to the program as it is, which sees its duplicate keys and tells where it is wrong.
-    return whole if isinstance(whole, str) else json.dumps(whole)
+    text = whole if isinstance(whole, str) else json.dumps(whole)
+    return text.encode("utf-8")
 
 
 def without_none(value):
