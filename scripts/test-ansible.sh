@@ -114,7 +114,7 @@ sanity() {
 units() {
     enter "$1" units
     ansible-test units --color no --python "$(python_version)"
-    # The number of tests that ran, for the summary.
+    # The number of tests that ran, as scripts/test.sh counts those of cargo.
     python - <<'PROGRAM'
 import glob
 import xml.etree.ElementTree as xml
@@ -122,7 +122,7 @@ import xml.etree.ElementTree as xml
 suites = [suite for path in glob.glob("tests/output/junit/*.xml") for suite in xml.parse(path).iter("testsuite")]
 ran = sum(int(suite.get("tests")) - int(suite.get("skipped") or 0) for suite in suites)
 assert ran > 0, "no unit test ran"
-print("%d unit tests passed" % ran)
+print("test result: ok. %d passed; 0 failed" % ran)
 PROGRAM
 }
 
@@ -135,7 +135,9 @@ integration() {
     printf 'program: %s\nscratch: %s\n' "$program" "$work/scratch-$core" >tests/integration/integration_config.yml
     rm -rf "$work/scratch-$core"
     mkdir -p "$work/scratch-$core"
-    ansible-test integration --color no --python "$(python_version)" --allow-destructive "$@"
+    ansible-test integration --color no --python "$(python_version)" --allow-destructive "$@" 2>&1 | tee "$work/integration-$core.log"
+    # The number of targets that ran, as scripts/test.sh counts tests.
+    printf 'test result: ok. %d passed; 0 failed\n' "$(grep --count '^Running .* integration test' "$work/integration-$core.log")"
 }
 
 lint() {

@@ -88,7 +88,7 @@ def explain(report):
     """Why a run failed, in full: each problem of the document with its pointer, each profile's error with its place."""
     lines = [report["error"]["message"] if not report["problems"] else "the document is refused:"]
     for problem in report["problems"]:
-        lines.append("%(pointer)s: %(message)s" % problem)
+        lines.append("%s: %s" % (problem["pointer"] or "the document", problem["message"]))
         if problem["allowed"]:
             lines[-1] += " (allowed: %(allowed)s)" % problem
     for entry in report["profiles"] + report["files"]:
