@@ -1,10 +1,10 @@
 # Everything there is to run. Each target installs what it needs with apt, and only what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-vm package check bench bench-vm schemas clean
+.PHONY: help demo test test-full test-vm package check bench bench-vm bench-ansible collection schemas clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see real policy converge in a scratch root under target/demo (Debian 12+, Ubuntu 22.04+)
 	@scripts/demo.sh
@@ -34,12 +34,21 @@ bench-vm: ## the same on a real kernel in a virtual machine, beside apparmor_par
 package: ## a .deb, a static program and their checksums in target/package
 	@scripts/package.sh
 
-schemas: ## write schemas/ anew from the types
+bench-ansible: ## time the Ansible module beside a loop of copies and an empty play, as ratios with their goals
+	@scripts/require-rust.sh
+	cargo build --locked --release
+	@scripts/test-ansible.sh bench "$${CARGO_TARGET_DIR:-target}"/release/aa-converge $(BENCH_ARGS)
+
+collection: ## build the Ansible collection's tarball into target/ansible/, and install and verify it there
+	@scripts/test-ansible.sh tarball
+
+schemas: ## write schemas/ anew from the types, and what the Ansible collection says of them
 	@scripts/require-rust.sh
 	cargo build --locked
 	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema document > schemas/document.v1.json
 	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema report > schemas/report.v1.json
 	"$${CARGO_TARGET_DIR:-target}"/debug/aa-converge schema status > schemas/status.v1.json
+	scripts/describe-collection.py
 
 clean: ## remove target/
 	cargo clean

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Tests the Ansible collection with Ansible's own tools, one stage a call:
 #
-#   test-ansible.sh environment-CORE     the tools of ansible/tests/requirements-CORE.txt, in a virtual environment
+#   test-ansible.sh environment CORE     the tools of ansible/tests/requirements-CORE.txt, in a virtual environment
 #   test-ansible.sh sanity CORE          ansible-test sanity
 #   test-ansible.sh units CORE           ansible-test units
 #   test-ansible.sh integration CORE PROGRAM [TARGET…]
 #                                        ansible-test integration, with a program that is built already
 #   test-ansible.sh lint                 ansible-lint, antsibull-docs, antsibull-changelog, reuse, and the schemas
 #   test-ansible.sh tarball              build, install without a network, verify, and read the documentation
-#   test-ansible.sh pythons CORE         the Python that an environment is made with; fails where there is none
+#   test-ansible.sh python CORE          the Python that an environment is made with; fails where there is none
+#   test-ansible.sh bench PROGRAM [ARGUMENT…]
+#                                        benches/ansible.py, with a program that is built already
 #
 # Everything is below target/ansible: environments are made once and kept while their requirements stay the same; every
 # stage works in a copy of the collection of its own, with a home directory of its own.
@@ -179,12 +181,21 @@ tarball() {
     echo "$built"
 }
 
+bench() {
+    local program
+    program=$(realpath "$1")
+    shift
+    "$repository/scripts/install-packages.sh" apparmor
+    enter 2.19 bench
+    python "$repository/benches/ansible.py" "$program" "$@"
+}
+
 stage=${1:?a stage is missing: see the head of this file}
 shift
 case $stage in
-environment-*) make_environment "${stage#environment-}" ;;
-pythons) python_for "$@" ;;
-sanity | units | integration | lint | tarball) "$stage" "$@" ;;
+environment) make_environment "$@" ;;
+python) python_for "$@" ;;
+sanity | units | integration | lint | tarball | bench) "$stage" "$@" ;;
 *)
     echo "there is no stage $stage: see the head of this file" >&2
     exit 64

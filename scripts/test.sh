@@ -102,8 +102,17 @@ unit_tests() {
     cargo test --locked --doc
 }
 
+# The Ansible collection is tested on the ansible-core that Debian 12's Python runs, and on the newest one where there is
+# a Python for it.
+ansible_cores=(2.19)
+if scripts/test-ansible.sh python 2.21 >"$logs/python-for-2.21" 2>&1; then
+    ansible_cores+=(2.21)
+else
+    echo "not run: the Ansible collection on ansible-core 2.21: $(cat "$logs/python-for-2.21")"
+fi
+
 stage packages scripts/install-packages.sh apparmor apparmor-profiles apparmor-profiles-extra jq shellcheck strace \
-    qemu-system-x86 seabios cpio python3-venv puppet-agent puppet-lint metadata-json-lint ruby-rspec-puppet \
+    qemu-system-x86 seabios cpio git python3-venv puppet-agent puppet-lint metadata-json-lint ruby-rspec-puppet \
     mmdebstrap lintian xz-utils dpkg-dev systemd
 stage toolchain scripts/require-rust.sh
 stage parser-of-debian-13 scripts/fetch-parser.sh trixie "${CARGO_TARGET_DIR:-target}/tmp/apparmor-trixie"
@@ -119,7 +128,10 @@ stage salt-3008-install tests/integrations/salt-install.sh 3008
 stage root-of-debian-12 tests/roots/setup.sh bookworm
 stage root-of-debian-13 tests/roots/setup.sh trixie
 stage format cargo fmt --check
-stage shell-scripts shellcheck scripts/*.sh tests/vm/init tests/*/*.sh packaging/scripts/* .ci/run
+stage shell-scripts shellcheck scripts/*.sh tests/vm/init tests/*/*.sh ansible/tests/integration/targets/*/*.sh packaging/scripts/* .ci/run
+for core in "${ansible_cores[@]}"; do
+    stage "ansible-$core" scripts/test-ansible.sh environment "$core"
+done
 barrier
 
 # The longest first. What may have to compile comes right behind, while nothing else waits for cargo's lock.
@@ -134,6 +146,11 @@ stage cloud-init-22.4 tests/cloud-init/test.sh bookworm
 stage cloud-init-25.1 tests/cloud-init/test.sh trixie
 stage systemd tests/systemd/test.sh
 stage faults cargo test --locked --test host -- faults::
+for core in "${ansible_cores[@]}"; do
+    stage "ansible-integration-$core" scripts/test-ansible.sh integration "$core" "${CARGO_TARGET_DIR:-target}/release/aa-converge"
+done
+stage ansible-sanity scripts/test-ansible.sh sanity 2.19
+stage ansible-lint scripts/test-ansible.sh lint
 stage lints lints
 stage salt-3006 tests/integrations/salt.sh 3006 "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
 stage salt-3008 tests/integrations/salt.sh 3008 "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
@@ -145,6 +162,8 @@ for suite in tests/*.rs; do
     suite=$(basename "$suite" .rs)
     stage "$suite" cargo test --locked --test "$suite"
 done
+stage ansible-units scripts/test-ansible.sh units 2.19
+stage ansible-tarball scripts/test-ansible.sh tarball
 stage unit unit_tests
 stage debian-policy cargo test --locked --test host -- debian_policy::
 stage demo scripts/demo.sh "${CARGO_TARGET_DIR:-target}/debug/aa-converge"
