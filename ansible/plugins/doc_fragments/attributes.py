@@ -29,7 +29,7 @@ attributes:
     description: Can be run with C(async).
   action_group:
     support: full
-    membership: aaconverge.apparmor.apparmor
+    membership: [aaconverge.apparmor.apparmor]
     description: Use C(group/aaconverge.apparmor.apparmor) in C(module_defaults) to set options of all its modules.
 """
 

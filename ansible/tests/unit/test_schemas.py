@@ -52,7 +52,7 @@ def kind(types):
 
 def differences(root, node, described, inner, path="", ignored=frozenset()):
     """Where a schema's object and a mapping of options or return values do not agree."""
-    fields = {name for name in node["properties"]} - (NOT_OPTIONS if inner != "contains" and not path else set())
+    fields = set(node["properties"]) - (NOT_OPTIONS if inner != "contains" and not path else set())
     for name in fields ^ (set(described) - ignored):
         yield "%s/%s stands on one side alone" % (path, name)
     for name in fields & set(described):
