@@ -53,6 +53,9 @@ def run(module, command, switches=(), options=(), document=None):
         )
     for warning in answer.pop("warnings", []):
         module.warn(warning)
+    # A task's arguments come back with its result, and of these the texts of policy would be nearly all.
+    kept = {name: value for name, value in module.params.items() if name not in ("document", "profiles", "files")}
+    answer["invocation"] = {"module_args": kept}
     # Of every command that could not do its work, the answer is a report that says why.
     if answer.get("failed"):
         answer["msg"] = explain(answer)
