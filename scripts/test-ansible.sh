@@ -74,8 +74,6 @@ enter() {
     collection=$stage/ansible_collections/aaconverge/apparmor
     mkdir -p "$HOME" "$collection"
     cp -a ansible/. "$collection/"
-    # Units compare with the schemas that this repository has.
-    cp -a schemas "$collection/tests/unit/"
     export ANSIBLE_COLLECTIONS_PATH=$stage
     cd "$collection"
     # ansible-test asks git which files there are, and would find this repository, which ignores target/.
@@ -108,13 +106,13 @@ python_version() { python -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 sanity() {
     enter "$1" sanity
     bootstrap_pip
-    # Stand-ins for the schemas that units compare with: no part of the collection.
-    rm -rf tests/unit/schemas
     ansible-test sanity --color no --python "$(python_version)"
 }
 
 units() {
     enter "$1" units
+    # What the options and return values are compared with.
+    cp -a "$repository/schemas" tests/unit/
     ansible-test units --color no --python "$(python_version)"
     # The number of tests that ran, as scripts/test.sh counts those of cargo.
     python - <<'PROGRAM'
@@ -145,7 +143,6 @@ integration() {
 lint() {
     python3 "$repository/scripts/describe-collection.py" --check
     enter 2.19 lint
-    rm -rf tests/unit/schemas
     ansible-lint --offline --profile production --strict
     antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
     antsibull-changelog lint
@@ -155,7 +152,7 @@ lint() {
 # What users do with a release, and without a network.
 tarball() {
     enter 2.19 tarball
-    rm -rf tests/unit/schemas .git
+    rm -rf .git
     local built
     ansible-galaxy collection build --force --output-path "$work"
     built=$(echo "$work"/aaconverge-apparmor-*.tar.gz)
