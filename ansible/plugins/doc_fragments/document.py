@@ -211,10 +211,28 @@ options:
                   write-dev: Writing all devices, disks among them.
                   write-proc: Writing all kernel settings and other processes.
                   write-sys: Writing all settings of devices and drivers.
+                  write-accounts: "Writing who there is and who may become whom: users, groups, passwords, keys for
+                    logging in, sudo, PAM."
+                  write-startup: "Writing what the host or its users run or load by themselves: units, jobs, boot and
+                    login scripts, hooks, settings of the dynamic linker."
+                  write-policy: "Writing the policy that confines: AppArmor's files, its interface in the kernel, this
+                    program's records."
+                  write-kernel: Writing the kernel's own settings, interfaces or memory.
+                  raw-device: Reading or writing a disk or the machine's memory beneath all files and their
+                    permissions.
+                  control-socket: "Asking a daemon that does as root what it is asked to: container engines, virtual
+                    machines, the init."
                   read-root: Reading everything, secrets included.
-                  execute-directory: Executing whatever a directory of programs holds.
+                  execute-directory: Executing whatever a directory that is not the service's own holds.
                   execute-unconfined: Executing a program outside of any profile.
                   network-any-family: Network access that names no address family.
+                  link-any: Links to whatever there is.
+                  change-profile-any: Changing into whatever profile there is, or into none.
+                  mount-any: Mounting and unmounting whatever and wherever, or changing the root.
+                  ptrace-any: Tracing processes of whatever profile, or of none.
+                  signal-any: Sending signals to processes of whatever profile.
+                  dbus-any: Speaking to whoever is on D-Bus about whatever.
+                  unix-any: Connecting to whatever socket of this host.
                   capability-any: All capabilities at once.
                   capability-audit-control: The capability to change auditing, and so to hide.
                   capability-bpf: The capability to load programs into the kernel.
@@ -331,8 +349,8 @@ options:
             elements: str
             description:
               - "Paths that are denied, whatever else allows them, and logged when they are tried: in enforce and kill
-                modes alone. It may take an exception out of what the service asks for, never all of that. Paths as
-                for C(config)."
+                modes alone; in children too. It may take an exception out of what is asked for, never all of that.
+                Paths as for C(config)."
           executable:
             type: str
             required: true
@@ -480,7 +498,8 @@ options:
                     elements: str
                     description:
                       - "AppArmor rules as they are written, for what no other term can say: each one rule with its
-                        comma in one line, or one C(include <…>). Commas and C(#) in a path need quotes."
+                        comma in one line, or one C(include <…>). Commas, blanks and C(#) in a path need quotes around
+                        all of it. Rules that deny are left out in complain mode, where they would deny in silence."
                   runtime:
                     type: list
                     elements: str
@@ -532,12 +551,12 @@ options:
                     description:
                       - "Names of temporary files and directories, below /tmp and /var/tmp: may be read, written,
                         created and locked by the user that owns them. A name begins with at least three plain
-                        characters."
+                        characters, and is none that other programs make, such as C(tmp*)."
               path:
                 type: str
                 required: true
                 description:
-                  - The program, or a pattern of several.
+                  - The program, or a pattern of several. A directory is no program.
               profile:
                 type: str
                 description:
@@ -597,7 +616,8 @@ options:
             elements: str
             description:
               - "AppArmor rules as they are written, for what no other term can say: each one rule with its comma in
-                one line, or one C(include <…>). Commas and C(#) in a path need quotes."
+                one line, or one C(include <…>). Commas, blanks and C(#) in a path need quotes around all of it. Rules
+                that deny are left out in complain mode, where they would deny in silence."
           runtime:
             type: list
             elements: str
@@ -648,7 +668,8 @@ options:
             elements: str
             description:
               - "Names of temporary files and directories, below /tmp and /var/tmp: may be read, written, created and
-                locked by the user that owns them. A name begins with at least three plain characters."
+                locked by the user that owns them. A name begins with at least three plain characters, and is none
+                that other programs make, such as C(tmp*)."
       sha256:
         type: str
         description:

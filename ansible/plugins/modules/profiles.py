@@ -202,7 +202,8 @@ error:
   contains:
     code:
       description:
-        - A stable word for programs, so that they can tell what to try again from what to repair.
+        - A stable word for programs, so that they can tell what to try again from what to repair. One with C(-) in it
+          is an objection, and the word by which the document's C(accept) overrides it.
       returned: always
       type: str
     message:
@@ -212,7 +213,7 @@ error:
       type: str
     remedy:
       description:
-        - What to do about it; null where there is nothing general to say.
+        - What to do about it. This version always says something; readers must expect null.
       returned: always; null where there is none
       type: str
 failed:
@@ -629,7 +630,7 @@ recovered:
   contains:
     left:
       description:
-        - What somebody else changed since, and was left as it is.
+        - "What was left as it is: what somebody else changed since, and profiles that processes run under by now."
       returned: always
       type: list
       elements: str

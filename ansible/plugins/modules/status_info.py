@@ -170,7 +170,7 @@ pending:
   contains:
     left:
       description:
-        - What somebody else changed since, and was left as it is.
+        - "What was left as it is: what somebody else changed since, and profiles that processes run under by now."
       returned: always
       type: list
       elements: str
@@ -439,7 +439,7 @@ summary:
       type: int
     drifted:
       description:
-        - Files of profiles and include files with a C(drift).
+        - Files of profiles and include files with a C(drift), less those that C(unloaded) counts.
       returned: always
       type: int
     files:
@@ -497,6 +497,12 @@ summary:
       description:
         - Running processes that should be confined and are not; null where this is not known.
       returned: always; null where there is none
+      type: int
+    unloaded:
+      description:
+        - "Files of profiles that nobody holds and that differ in nothing but that a profile of theirs is not loaded:
+          many packages ship policy that a host does not use."
+      returned: always
       type: int
     wanted:
       description:
