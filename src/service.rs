@@ -347,7 +347,7 @@ pub enum Confinement {
     Child {
         /// Its name.
         name: Label,
-        /// What it may do; it has neither `execute` nor `deny`.
+        /// What it may do; what it executes inherits its profile, and it has no `deny`.
         needs: Box<Terms>,
     },
 }

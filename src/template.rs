@@ -1,8 +1,7 @@
 //! From what a service needs to the text of its profile. Pure: what must be known of a host is given as [`Facts`].
 //!
 //! **Invariant:** a text follows from the service, the mode and the facts alone, byte for byte. The facts change no
-//! more of it than paths, where these are links, the rules of the program's interpreter, and which class denials give
-//! way.
+//! more of it than paths, where these are links, the rules of scripts' interpreters, and which class denials give way.
 //!
 //! **Invariant:** whatever is refused names the place in the document and what would be right; nothing is widened or
 //! left out in silence.
@@ -95,7 +94,8 @@ fn has_denials(mode: WantedMode) -> bool {
 
 /// The programs whose paths should be looked at on a host.
 pub fn programs(service: &Service) -> impl Iterator<Item = Program> {
-    let executed = service.layers.iter().flat_map(|layer| &layer.terms.execute);
+    let terms = service.layers.iter().map(|layer| &layer.terms).flat_map(with_children);
+    let executed = terms.flat_map(|terms| &terms.execute);
     std::iter::once(service.executable.clone()).chain(executed.filter_map(|execute| execute.path.as_program()))
 }
 
@@ -148,7 +148,7 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
     let children = children(service, &mut judge);
     judge.together(&asked.iter().chain(children.iter().flat_map(|child| &child.asked)).collect::<Vec<_>>());
     judge.contradictions(&asked, &children);
-    judge.transitions(&executable, &children);
+    judge.transitions(&executable.interpreters, &children);
 
     let mut body = Body::default();
     allow_by_class(service, &executable, &mut body);
@@ -163,11 +163,14 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
         }
     }
     let mut nested = String::new();
-    for Child { origin, name, program, needs, asked, .. } in &children {
+    for Child { origin, name, program, interpreters, needs, asked, .. } in &children {
         let mut body = Body::default();
-        let rules = EVERY[0].rules.iter().map(|rule| (*rule).to_owned());
         let own = file_rule("", program.as_str(), "mr");
-        body.add(format!("every class: {}; the program", EVERY[0].purpose), rules.chain([own]));
+        body.add("the program itself", std::iter::once(own).chain(interpreters.iter().map(Interpreter::rule)));
+        let resolves = !needs.connect.is_empty();
+        for allowance in EVERY.iter().filter(|allowance| resolves || allowance.sockets.is_empty()) {
+            allow_all("every class", allowance, service, &mut body);
+        }
         let origin = format!("{origin}, {name}");
         allow(needs, &origin, service, facts, &mut body);
         if has_denials(mode) {
@@ -200,9 +203,38 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
 /// The program as the kernel sees it.
 struct Executable {
     path: Program,
-    interpreter: Option<Program>,
-    /// The program that env(1), as its interpreter, executes; none if the service says itself how.
-    started_by_env: Option<Program>,
+    /// What runs it, and the scripts that the service executes in its own profile.
+    interpreters: Vec<Interpreter>,
+}
+
+/// A program that runs a script.
+struct Interpreter {
+    /// The script's place in the document, a JSON pointer.
+    pointer: String,
+    program: Program,
+    run_by: RunBy,
+}
+
+/// Who runs an interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunBy {
+    /// The kernel, which maps it in the script's profile.
+    Kernel,
+    /// env(1), which executes it.
+    Env,
+}
+
+impl Interpreter {
+    fn permissions(&self) -> &'static str {
+        match self.run_by {
+            RunBy::Kernel => "mr",
+            RunBy::Env => "mrix",
+        }
+    }
+
+    fn rule(&self) -> String {
+        file_rule("", self.program.as_str(), self.permissions())
+    }
 }
 
 /// A program with a child profile of its own.
@@ -212,6 +244,7 @@ struct Child<'a> {
     pointer: String,
     name: &'a Label,
     program: PathPattern,
+    interpreters: Vec<Interpreter>,
     needs: &'a Terms,
     asked: Vec<Asked>,
 }
@@ -223,8 +256,9 @@ fn children<'a>(service: &'a Service, judge: &mut Judge<'a>) -> Vec<Child<'a>> {
             let Confinement::Child { name, needs } = &execute.into else { continue };
             let pointer = format!("{}/execute/{at}", layer.pointer);
             let program = judge.resolved(execute);
-            let asked = judge.asked_by_child(&program, needs, &pointer);
-            children.push(Child { origin: &layer.origin, pointer, name, program, needs, asked });
+            let interpreters = judge.interpreters_of_child(execute, needs, &pointer);
+            let asked = judge.asked_by_child(&program, &interpreters, needs, &pointer);
+            children.push(Child { origin: &layer.origin, pointer, name, program, interpreters, needs, asked });
         }
     }
     children
@@ -232,16 +266,18 @@ fn children<'a>(service: &'a Service, judge: &mut Judge<'a>) -> Vec<Child<'a>> {
 
 /// What the built-in class allows.
 fn allow_by_class(service: &Service, executable: &Executable, body: &mut Body) {
-    let programs = std::iter::once(&executable.path).chain(&executable.interpreter);
-    let started = executable.started_by_env.iter().map(|program| file_rule("", program.as_str(), "mrix"));
-    body.add("the program itself", programs.map(|program| file_rule("", program.as_str(), "mr")).chain(started));
-    let mut add = |origin: &str, allowance: &Allowance| {
-        let fixed = allowance.rules.iter().map(|rule| (*rule).to_owned());
-        let sockets = allowance.sockets.iter().flat_map(|sockets| sockets.rules(&service.abi));
-        body.add(format!("{origin}: {}", allowance.purpose), fixed.chain(sockets));
-    };
-    EVERY.iter().for_each(|allowance| add("every class", allowance));
-    class::allowances(service.class).iter().for_each(|it| add(&format!("class {}", service.class), it));
+    let own = file_rule("", executable.path.as_str(), "mr");
+    body.add("the program itself", std::iter::once(own).chain(executable.interpreters.iter().map(Interpreter::rule)));
+    EVERY.iter().for_each(|allowance| allow_all("every class", allowance, service, body));
+    let class = format!("class {}", service.class);
+    class::allowances(service.class).iter().for_each(|allowance| allow_all(&class, allowance, service, body));
+}
+
+/// Everything of one purpose.
+fn allow_all(origin: &str, allowance: &Allowance, service: &Service, body: &mut Body) {
+    let fixed = allowance.rules.iter().map(|rule| (*rule).to_owned());
+    let sockets = allowance.sockets.iter().flat_map(|sockets| sockets.rules(&service.abi));
+    body.add(format!("{origin}: {}", allowance.purpose), fixed.chain(sockets));
 }
 
 /// A term about files.

@@ -169,7 +169,7 @@ fn small_policy() -> &'static Path {
         fs_err::copy("/etc/apparmor.d/abi/3.0", directory.path().join("abi/3.0")).unwrap();
         let globals = "@{HOMEDIRS}=/home/\n@{HOME}=@{HOMEDIRS}/*/ /root/\n@{PROC}=/proc/\n@{sys}=/sys/\n@{run}=/run/\n";
         write("tunables/global", globals);
-        for name in ["base", "consoles", "openssl", "ssl_certs"] {
+        for name in ["base", "consoles", "openssl", "perl", "ssl_certs"] {
             write(&format!("abstractions/{name}"), &format!("/opt/{name} r,\n"));
         }
         directory

@@ -121,7 +121,7 @@ fn good_service() -> Value {
                 "execute": [
                     { "path": "/usr/bin/a", "transition": "inherit" },
                     { "path": "/usr/bin/b", "transition": "profile", "profile": "/usr/bin/b" },
-                    { "path": "/usr/bin/c", "transition": "child", "profile": "sea", "needs": { "config": ["/etc/c"] } },
+                    { "path": "/usr/bin/c", "transition": "child", "profile": "sea", "needs": { "config": ["/etc/c"], "execute": [{ "path": "/usr/bin/e", "transition": "inherit" }] } },
                     { "path": "/usr/bin/d", "transition": "child" }
                 ],
                 "capabilities": ["setuid", "sys_admin"],

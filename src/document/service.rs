@@ -262,7 +262,7 @@ pub(super) fn acceptances(node: Node<'_, '_>, scope: Scope) -> Result<Vec<Accept
 enum Level {
     /// A profile's.
     Profile,
-    /// A child profile's, which execute nothing and need no `deny`: whatever else it may do stands in `rules`.
+    /// A child profile's, which executes in itself alone and needs no `deny`: whatever else it may do stands in `rules`.
     Child,
 }
 
@@ -282,7 +282,7 @@ fn terms(entry: &mut Fields<'_, '_>, level: Level) -> Result<Terms, Refused> {
         entry.optional("rules", |node| many(node, |node| node.checked("an AppArmor rule", |rule| RuleText::new(rule))));
     let (execute, deny) = match level {
         Level::Profile => (entry.optional("execute", |node| many(node, execute)), entry.optional("deny", paths)),
-        Level::Child => (Ok(None), Ok(None)),
+        Level::Child => (entry.optional("execute", |node| many(node, execute_in_child)), Ok(None)),
     };
     Ok(Terms {
         config: config?.unwrap_or_default(),
@@ -379,6 +379,21 @@ fn execute(node: Node<'_, '_>) -> Result<Execute, Refused> {
             }
         };
         Ok(Execute { path: path?, into })
+    })
+}
+
+/// A program that a child executes: a child has no children, and leaves itself by rules as written alone.
+fn execute_in_child(node: Node<'_, '_>) -> Result<Execute, Refused> {
+    node.object(|entry| {
+        let path = entry.required("path", "the absolute path of a program", programs);
+        let transition = entry.required("transition", "`inherit`", |node| {
+            node.checked("the transition of what a child executes", |word| match word {
+                "inherit" => Ok(()),
+                _ => Err(BadValue::because("`inherit`: what a child executes runs in the child's profile")),
+            })
+        });
+        transition?;
+        Ok(Execute { path: path?, into: Confinement::Inherit })
     })
 }
 

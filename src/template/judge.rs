@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::denial::Asked;
-use super::{Executable, Facts, FileTerm, Found, Knowledge, breadth, file_terms, led_to};
+use super::{Executable, Facts, FileTerm, Found, Interpreter, Knowledge, RunBy, breadth, file_terms, led_to};
 use crate::acceptance::Objection;
 use crate::glob::Glob;
 use crate::problem::{Problem, ProblemCode};
@@ -31,48 +31,86 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn executable(&mut self) -> Executable {
-        let pointer = format!("{}/executable", self.service.pointer);
-        let given = &self.service.executable;
-        let as_given = Executable { path: given.clone(), interpreter: None, started_by_env: None };
+        let service = self.service;
+        let pointer = format!("{}/executable", service.pointer);
+        let given = &service.executable;
+        let mut path = given;
         match self.facts.programs.get(given) {
-            None => as_given,
-            Some(Found::Nothing) => {
-                self.warn(&format!(
-                    "{given} is not there yet: its profile is for this path, and a link or script at it \
-                     needs another run"
-                ));
-                as_given
-            }
-            Some(Found::NotAProgram(what)) => {
-                self.not_a_program(pointer, given.as_str(), what);
-                as_given
-            }
-            Some(Found::Program { path, interpreter, started_by_env }) => {
-                if path != given {
-                    self.warn(&format!("{given} leads to {path}, which the profile is for: AppArmor sees no links"));
+            None => {}
+            Some(Found::Nothing) => self.warn(&format!(
+                "{given} is not there yet: its profile is for this path, and a link or script at it needs another run"
+            )),
+            Some(Found::NotAProgram(what)) => self.not_a_program(pointer.clone(), given.as_str(), what),
+            Some(Found::Program { path: resolved, .. }) => {
+                if resolved != given {
+                    self.warn(&format!(
+                        "{given} leads to {resolved}, which the profile is for: AppArmor sees no links"
+                    ));
                 }
-                let by_env = interpreter.as_ref().is_some_and(|interpreter| interpreter.base_name() == "env");
-                match started_by_env {
-                    Some(program) => self.warn(&format!("{path} is run by env, which executes {program} on this host")),
-                    None if by_env => self.warn(&format!(
-                        "{path} is run by env, which looks for the interpreter: name that under `execute`, with \
-                         `inherit`"
-                    )),
-                    None => {}
-                }
-                Executable {
-                    path: path.clone(),
-                    interpreter: interpreter.clone(),
-                    started_by_env: started_by_env.clone().filter(|program| !self.executes(program)),
-                }
+                path = resolved;
             }
         }
+        let terms: Vec<(&Terms, &str)> =
+            service.layers.iter().map(|layer| (&layer.terms, layer.pointer.as_str())).collect();
+        Executable { path: path.clone(), interpreters: self.interpreters(Some(given), pointer, &terms) }
     }
 
-    /// Whether the service itself says how it executes a program.
-    fn executes(&self, program: &Program) -> bool {
-        let program = PathPattern::of_program(program);
-        self.service.layers.iter().flat_map(|layer| &layer.terms.execute).any(|it| self.resolved(it) == program)
+    /// The interpreters of a child: its program's, and those of what it executes itself.
+    pub(super) fn interpreters_of_child(
+        &mut self,
+        execute: &Execute,
+        needs: &Terms,
+        pointer: &str,
+    ) -> Vec<Interpreter> {
+        let program = execute.path.as_program();
+        self.interpreters(program.as_ref(), format!("{pointer}/path"), &[(needs, &format!("{pointer}/needs"))])
+    }
+
+    /// What runs the scripts that run in one profile: its program, which stands at `pointer`, and what its terms
+    /// execute without leaving it.
+    fn interpreters(
+        &mut self,
+        program: Option<&Program>,
+        pointer: String,
+        terms: &[(&Terms, &str)],
+    ) -> Vec<Interpreter> {
+        let mut scripts: Vec<(String, Program)> =
+            program.map(|program| (pointer, program.clone())).into_iter().collect();
+        for (terms, pointer) in terms {
+            let inherited =
+                terms.execute.iter().enumerate().filter(|(_, execute)| execute.into == Confinement::Inherit);
+            scripts.extend(inherited.filter_map(|(at, execute)| {
+                Some((format!("{pointer}/execute/{at}/path"), execute.path.as_program()?))
+            }));
+        }
+        let mut found = Vec::new();
+        for (pointer, script) in scripts {
+            let Some(Found::Program { path, interpreter: Some(interpreter), started_by_env }) =
+                self.facts.programs.get(&script)
+            else {
+                continue;
+            };
+            let mut add = |program: &Program, run_by| {
+                found.push(Interpreter { pointer: pointer.clone(), program: program.clone(), run_by });
+            };
+            add(interpreter, RunBy::Kernel);
+            match started_by_env {
+                Some(program) => {
+                    self.warn(&format!("{path} is run by env, which executes {program} on this host"));
+                    // Where the terms say themselves how they execute it, that stands.
+                    let pattern = PathPattern::of_program(program);
+                    let mut executed = terms.iter().flat_map(|(terms, _)| &terms.execute);
+                    if executed.all(|execute| self.resolved(execute) != pattern) {
+                        add(program, RunBy::Env);
+                    }
+                }
+                None if interpreter.base_name() == "env" => self.warn(&format!(
+                    "{path} is run by env, which looks for the interpreter: name that under `execute`, with `inherit`"
+                )),
+                None => {}
+            }
+        }
+        found
     }
 
     fn not_a_program(&mut self, pointer: String, given: &str, what: &str) {
@@ -107,10 +145,9 @@ impl<'a> Judge<'a> {
     pub(super) fn asked(&mut self, executable: &Executable) -> Vec<Asked> {
         let mut asked = Vec::new();
         let pointer = format!("{}/executable", self.service.pointer);
-        let mapped = std::iter::once(&executable.path).chain(&executable.interpreter).map(|program| (program, "mr"));
-        for (program, permissions) in mapped.chain(executable.started_by_env.iter().map(|program| (program, "mrx"))) {
-            asked.extend(self.asked_for(pointer.clone(), program.as_str(), program.as_str(), permissions));
-        }
+        let path = executable.path.as_str();
+        asked.extend(self.asked_for(pointer, path, path, "mr"));
+        self.ask_for_interpreters(&mut asked, &executable.interpreters);
         for layer in &self.service.layers {
             self.ask_all(&mut asked, &layer.terms, &layer.pointer);
         }
@@ -118,11 +155,25 @@ impl<'a> Judge<'a> {
     }
 
     /// Everything that a child asks for by name.
-    pub(super) fn asked_by_child(&mut self, program: &PathPattern, needs: &Terms, pointer: &str) -> Vec<Asked> {
+    pub(super) fn asked_by_child(
+        &mut self,
+        program: &PathPattern,
+        interpreters: &[Interpreter],
+        needs: &Terms,
+        pointer: &str,
+    ) -> Vec<Asked> {
         let path = program.as_str();
         let mut asked: Vec<Asked> = self.asked_for(format!("{pointer}/path"), path, path, "mr").into_iter().collect();
+        self.ask_for_interpreters(&mut asked, interpreters);
         self.ask_all(&mut asked, needs, &format!("{pointer}/needs"));
         asked
+    }
+
+    fn ask_for_interpreters(&mut self, asked: &mut Vec<Asked>, interpreters: &[Interpreter]) {
+        for Interpreter { pointer, program, run_by } in interpreters {
+            let permissions = if *run_by == RunBy::Env { "mrx" } else { "mr" };
+            asked.extend(self.asked_for(pointer.clone(), program.as_str(), program.as_str(), permissions));
+        }
     }
 
     fn ask_all(&mut self, asked: &mut Vec<Asked>, terms: &Terms, pointer: &str) {

@@ -367,6 +367,52 @@ fn what_env_executes_may_be_executed() {
 }
 
 #[test]
+fn a_script_that_is_executed_has_its_interpreter_in_the_profile_that_it_runs_in() {
+    let script = |path: &str, interpreter: &str, started: Option<&str>| Found::Program {
+        path: Program::new(path).unwrap(),
+        interpreter: Some(Program::new(interpreter).unwrap()),
+        started_by_env: started.map(|started| Program::new(started).unwrap()),
+    };
+    let app = service(json!({ "execute": [
+        { "path": "/opt/plain", "transition": "inherit" },
+        { "path": "/opt/other", "transition": "profile", "profile": "other" },
+        { "path": "/opt/kid", "transition": "child", "needs": { "execute": [{ "path": "/opt/grandkid", "transition": "inherit" }] } }
+    ] }));
+    let found = [
+        ("/opt/plain", script("/opt/plain", "/usr/bin/env", Some("/usr/bin/python3.11"))),
+        ("/opt/other", script("/opt/other", "/usr/bin/ruby", None)),
+        ("/opt/kid", script("/opt/wrapper", "/usr/bin/perl", None)),
+        ("/opt/grandkid", script("/opt/grandkid", "/usr/bin/env", Some("/usr/bin/bash"))),
+    ];
+    let text = on_host(&app, ENFORCE, &found).unwrap().text;
+    let (own, child) = text.split_once("profile kid {").unwrap();
+    let has = |text: &str, rule: &str| text.lines().any(|line| line.trim() == rule);
+    for rule in ["/usr/bin/env mr,", "/usr/bin/python3.11 mrix,", "/opt/wrapper Cx -> kid,"] {
+        assert!(has(own, rule), "{rule}\n{own}");
+    }
+    for rule in
+        ["/opt/wrapper mr,", "/usr/bin/perl mr,", "/opt/grandkid mrix,", "/usr/bin/env mr,", "/usr/bin/bash mrix,"]
+    {
+        assert!(has(child, rule), "{rule}\n{child}");
+    }
+    assert!(!text.contains("ruby") && !own.contains("perl") && !own.contains("/usr/bin/bash"), "{text}");
+    assert!(own.contains(",bash,") && !child.contains(",bash,"), "denials give way where it is executed: {text}");
+}
+
+#[test]
+fn a_child_has_names_and_where_it_connects_name_resolution() {
+    let child = |needs: Value| {
+        let text = rendered(json!({ "execute": [{ "path": "/opt/x", "transition": "child", "needs": needs }] })).text;
+        text.split_once("profile x {").unwrap().1.to_owned()
+    };
+    let (plain, connects) = (child(json!({})), child(json!({ "connect": [{ "family": "inet" }] })));
+    for rule in ["/etc/passwd r,", "/etc/group r,", "/etc/nsswitch.conf r,"] {
+        assert!(plain.contains(rule) && connects.contains(rule), "{rule}\n{plain}");
+    }
+    assert!(!plain.contains("/etc/resolv.conf") && connects.contains("/etc/resolv.conf r,"), "{connects}");
+}
+
+#[test]
 fn what_is_no_program_is_not_executed() {
     let execute = |path: &str| json!({ "execute": [{ "path": path, "transition": "inherit" }] });
     for path in ["/usr/bin", "/opt", "@{HOME}"] {

@@ -1,6 +1,6 @@
 //! Programs that are executed in different ways at once.
 
-use super::{Child, Executable, Judge, resolve};
+use super::{Child, Interpreter, Judge, RunBy, resolve};
 use crate::glob::{Glob, Wildcards};
 use crate::problem::{Problem, ProblemCode};
 use crate::service::{Confinement, PathPattern, Terms};
@@ -38,19 +38,17 @@ impl Way {
 
 impl Judge<'_> {
     /// Refuses programs that are executed in different ways within one profile, and children that have one name.
-    pub(super) fn transitions(&mut self, executable: &Executable, children: &[Child<'_>]) {
+    pub(super) fn transitions(&mut self, interpreters: &[Interpreter], children: &[Child<'_>]) {
         let service = self.service;
         let mut ways = Vec::new();
-        if let Some(program) = &executable.started_by_env {
-            let pointer = format!("{}/executable", service.pointer);
-            self.add_way(&mut ways, pointer, program.as_str(), program.as_str(), "ix", None);
-        }
+        self.ways_of_interpreters(&mut ways, interpreters);
         for layer in &service.layers {
             self.ways(&mut ways, &layer.terms, &layer.pointer);
         }
         self.refuse_conflicts(&ways);
         for (at, child) in children.iter().enumerate() {
             let mut ways = Vec::new();
+            self.ways_of_interpreters(&mut ways, &child.interpreters);
             self.ways(&mut ways, child.needs, &format!("{}/needs", child.pointer));
             self.refuse_conflicts(&ways);
             if let Some(first) = children[..at].iter().find(|other| other.name == child.name) {
@@ -60,6 +58,12 @@ impl Judge<'_> {
                         .allowed("a name of its own for each child"),
                 );
             }
+        }
+    }
+
+    fn ways_of_interpreters(&self, ways: &mut Vec<Way>, interpreters: &[Interpreter]) {
+        for Interpreter { pointer, program, .. } in interpreters.iter().filter(|it| it.run_by == RunBy::Env) {
+            self.add_way(ways, pointer.clone(), program.as_str(), program.as_str(), "ix", None);
         }
     }
 

@@ -123,6 +123,31 @@ fn a_script_that_env_starts_may_execute_what_env_finds() {
 }
 
 #[test]
+fn a_wrapper_that_is_executed_as_a_child_is_rendered_with_its_interpreter() {
+    let host = Scratch::debian();
+    install(&host, "/usr/share/postgresql-common/pg_wrapper", "#!/usr/bin/perl\n");
+    install(&host, "/usr/bin/perl", "\x7fELF");
+    install(&host, "/usr/bin/dash", "\x7fELF");
+    link(&host, "/usr/bin/pg_dumpall", "../share/postgresql-common/pg_wrapper");
+    link(&host, "/usr/bin/sh", "dash");
+    link(&host, "/bin", "usr/bin");
+    host.converge(&example("backup"));
+    let text = host.read("usr.local.sbin.backup");
+    let (own, child) = text.split_once("profile pg_dumpall {").unwrap();
+    assert!(own.contains("  /usr/share/postgresql-common/pg_wrapper Cx -> pg_dumpall,\n"), "{own}");
+    for rule in [
+        "/usr/share/postgresql-common/pg_wrapper mr,",
+        "/usr/bin/perl mr,",
+        "/usr/bin/dash mrix,",
+        "/usr/lib/postgresql/*/bin/{pg_dump,pg_dumpall} mrix,",
+        "include <abstractions/perl>",
+        "/etc/passwd r,",
+    ] {
+        assert!(child.contains(rule), "{rule}\n{child}");
+    }
+}
+
+#[test]
 fn paths_that_are_links_are_rendered_as_what_they_lead_to() {
     let host = Scratch::debian();
     install(&host, "/srv/app-1/config", "");

@@ -134,7 +134,24 @@ with_terms! {
 
 with_terms! {
     /// What a program may do in a child profile of its own.
-    pub struct Needs {}
+    pub struct Needs {
+        /// Programs that it executes, in the child's own profile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("maxItems" = MAX_VALUES_OF_TERM))]
+        pub execute: Option<Vec<ExecuteInChild>>,
+    }
+}
+
+/// A program that runs in the child profile of what executes it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecuteInChild {
+    /// The program, or a pattern of several. A directory is no program.
+    #[schemars(schema_with = "programs_schema")]
+    pub path: PathPattern,
+    /// `inherit`: a child has no children of its own.
+    #[schemars(schema_with = "inherit_schema")]
+    pub transition: Transition,
 }
 
 /// A program that a service executes.
@@ -258,6 +275,10 @@ fn programs_schema(_: &mut SchemaGenerator) -> Schema {
         "not": { "pattern": format!("/$|{NO_COMPONENT}") },
         "examples": ["/usr/bin/gzip", "/usr/bin/{date,tar}", "/usr/lib/report-exporter/*"]
     })
+}
+
+fn inherit_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "const": Transition::Inherit })
 }
 
 fn list_of(item: Schema) -> Schema {
