@@ -88,7 +88,8 @@ pub enum Wildcards {
     Some,
 }
 
-/// How many characters of a component must be written out, so that it is named.
+/// How many characters of a component with a wildcard must be written out before that, so that it is named. A component
+/// without one is named.
 #[derive(Debug, Clone, Copy)]
 pub struct Letters {
     /// Of the first component below a directory.
@@ -216,11 +217,11 @@ impl Glob {
     }
 
     /// Whether it matches a path below `directory`, a pattern that ends with a slash, in which nothing is named: a part
-    /// of it is left to wildcards, and no component of it begins with as many characters as `letters` says that are
-    /// written out.
+    /// of it is left to wildcards, and no component of it is written out, or begins with as many characters as `letters`
+    /// says that are.
     ///
     /// `/etc/*`, `/etc/[a-f]*`, `/etc/*.conf`, `/etc/??` and `/etc/*/*/**` have such paths below `/etc/`;
-    /// `/etc/nginx/**`, `/etc/app-*` and `/etc/*/nginx.conf` have none. Patterns that have none cannot take the directory
+    /// `/etc/pg/**`, `/etc/app-*` and `/etc/*/nginx.conf` have none. Patterns that have none cannot take the directory
     /// as a whole together either, but with a wildcard for each of all beginnings of names.
     #[must_use]
     pub fn has_unnamed(&self, directory: &Self, letters: Letters) -> bool {
@@ -229,14 +230,15 @@ impl Glob {
             self.after_all_of(directory).into_iter().map(|state| Place { state, ..start }).collect();
         let mut seen: HashSet<Place> = pending.iter().copied().collect();
         while let Some(at) = pending.pop() {
-            if at.state == self.end && at.has_wildcard {
+            let written_out = at.named > 0 && !at.in_wildcard;
+            if at.state == self.end && at.has_wildcard && !written_out {
                 return true;
             }
             let state = &self.states[at.state];
             let mut next: Vec<Place> = state.free.iter().map(|next| Place { state: *next, ..at }).collect();
             if let Some((bytes, to)) = state.step {
                 let wild = !bytes.is_one();
-                if bytes.has(b'/') {
+                if bytes.has(b'/') && (wild || !written_out) {
                     let has_wildcard = at.has_wildcard || wild;
                     next.push(Place { state: to, is_first: false, named: 0, in_wildcard: false, has_wildcard });
                 }

@@ -24,6 +24,8 @@ enum What {
     Files {
         permissions: String,
         glob: Glob,
+        /// What of them is needed as a whole, each by itself.
+        parts: Vec<Glob>,
     },
     /// None is all of them.
     Capabilities(Vec<String>),
@@ -37,24 +39,26 @@ impl What {
         match subject {
             Subject::File { pattern, permissions, .. } => {
                 let glob = Glob::new(&pattern, variables).ok()?;
-                Some(Self::Files { permissions: permissions.replace('a', "w"), glob })
+                Some(Self::Files { permissions: permissions.replace('a', "w"), glob, parts: Vec::new() })
             }
             Subject::Capabilities(names) => Some(Self::Capabilities(names)),
             Subject::Mediated(rule) => Some(Self::Mediated(vec![rule])),
             Subject::Everything => {
-                Some(Self::Files { permissions: "mrwklx".to_owned(), glob: Glob::new("/**", variables).ok()? })
+                let glob = Glob::new("/**", variables).ok()?;
+                Some(Self::Files { permissions: "mrwklx".to_owned(), glob, parts: Vec::new() })
             }
             Subject::Nothing | Subject::Unknown => None,
         }
     }
 
-    /// Whether denying this takes away what is asked for, but for an exception that lies within it.
+    /// Whether denying this takes away what is asked for, or a part that is needed as a whole. A denial that lies
+    /// within what is asked for and takes no such part is an exception.
     fn takes_away(&self, asked: &Self) -> bool {
         match (self, asked) {
-            (Self::Files { permissions: denied, glob }, Self::Files { permissions, glob: wanted }) => {
+            (Self::Files { permissions: denied, glob, .. }, Self::Files { permissions, glob: wanted, parts }) => {
                 permissions.contains(|letter| denied.contains(letter))
                     && wanted.meets(glob)
-                    && (glob.covers(wanted) || !wanted.covers(glob))
+                    && (!wanted.covers(glob) || glob.covers(wanted) || parts.iter().any(|part| glob.covers(part)))
             }
             (Self::Capabilities(denied), Self::Capabilities(names)) => {
                 denied.is_empty() || names.iter().any(|name| denied.contains(name))
@@ -64,6 +68,16 @@ impl What {
             }
             _ => false,
         }
+    }
+}
+
+/// A protocol as the type of its sockets (apparmor_parser, network.cc, network_mappings); other words as they are.
+fn socket_type(word: &str) -> &str {
+    match word {
+        "tcp" => "stream",
+        "udp" => "dgram",
+        "icmp" => "raw",
+        word => word,
     }
 }
 
@@ -78,7 +92,10 @@ fn covers(outer: &Mediated, inner: &Mediated) -> bool {
     };
     let accesses_fit = match outer.keyword {
         // Words name a family, a type and a protocol; each one narrows.
-        "network" => all_of(&outer.listed, &inner.listed) && outer.words.iter().all(|word| inner.words.contains(word)),
+        "network" => {
+            let narrows = |word: &String| inner.words.iter().any(|inner| socket_type(inner) == socket_type(word));
+            all_of(&outer.listed, &inner.listed) && outer.words.iter().all(narrows)
+        }
         _ => {
             let access = |rule: &Mediated| rule.access().map(str::to_owned).collect::<Vec<_>>();
             all_of(&access(outer), &access(inner))
@@ -142,10 +159,10 @@ impl Judge<'_> {
                 "the denial `{}` takes away `{}`, which is asked for at {}",
                 denial.value, taken.value, taken.place
             );
-            self.problems.push(
-                Problem::new(denial.place.clone(), ProblemCode::Conflict, message)
-                    .allowed("a denial of a part that lies within what is asked for, or of something else"),
-            );
+            self.problems.push(Problem::new(denial.place.clone(), ProblemCode::Conflict, message).allowed(
+                "a denial of something named below what is asked for, of something else, or a narrower term: a `deny` \
+                     overrides every rule that allows",
+            ));
         }
     }
 
@@ -234,6 +251,10 @@ fn of_files(asked: &Asked) -> Access {
     Access {
         place: asked.pointer.clone(),
         value: asked.value.clone(),
-        what: What::Files { permissions: asked.permissions.clone(), glob: asked.glob.clone() },
+        what: What::Files {
+            permissions: asked.permissions.clone(),
+            glob: asked.glob.clone(),
+            parts: asked.parts.clone(),
+        },
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::class::Denial;
 use super::text::file_rule;
 use crate::glob::Glob;
-use crate::syntax::Variables;
+use crate::syntax::{Unexpandable, Variables};
 
 /// Something that a service asks for by name.
 #[derive(Debug)]
@@ -21,6 +21,25 @@ pub(super) struct Asked {
     pub(super) permissions: String,
     /// The paths.
     pub(super) glob: Glob,
+    /// Parts of them that somebody needs as a whole: what is named, and what is in it if that is a directory.
+    pub(super) parts: Vec<Glob>,
+}
+
+impl Asked {
+    pub(super) fn new(
+        pointer: String,
+        value: &str,
+        pattern: &str,
+        permissions: &str,
+        variables: &Variables,
+    ) -> Result<Self, Unexpandable> {
+        let glob = Glob::new(pattern, variables)?;
+        let named = ["{,/**}", "/{,**}", "/**", "/*"].iter().find_map(|end| pattern.strip_suffix(end));
+        let parts = named.into_iter().flat_map(|named| ["", "/", "/*", "/**"].map(|part| format!("{named}{part}")));
+        let parts = parts.map(|part| Glob::new(&part, variables)).collect::<Result<Vec<_>, _>>()?;
+        let parts = parts.into_iter().filter(|part| glob.covers(part)).collect();
+        Ok(Self { pointer, value: value.to_owned(), permissions: permissions.to_owned(), glob, parts })
+    }
 }
 
 /// The rules of a denial that are left beside what is asked for; what makes it give way is added to `yielded`.

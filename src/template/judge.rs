@@ -313,8 +313,8 @@ impl<'a> Judge<'a> {
         pattern: &str,
         permissions: &str,
     ) -> Option<Asked> {
-        match Glob::new(pattern, self.facts.variables) {
-            Ok(glob) if !glob.is_absolute() => {
+        match Asked::new(pointer.clone(), value, pattern, permissions, self.facts.variables) {
+            Ok(asked) if !asked.glob.is_absolute() => {
                 self.problems.push(
                     Problem::new(
                         pointer,
@@ -325,7 +325,7 @@ impl<'a> Judge<'a> {
                 );
                 None
             }
-            Ok(glob) => Some(Asked { pointer, value: value.to_owned(), permissions: permissions.to_owned(), glob }),
+            Ok(asked) => Some(asked),
             Err(Unexpandable::Undeclared(name)) if self.facts.knowledge == Knowledge::Defaults => {
                 self.warn(&format!(
                     "{value} at {pointer} has the variable @{{{name}}}, which the host must declare: how much it \

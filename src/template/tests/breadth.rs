@@ -48,7 +48,7 @@ fn terms_that_mean_everything_are_refused_by_their_codes() {
         (json!({ "data": ["/etc/*.conf"] }), &["write-etc"]),
         (json!({ "data": ["/etc/s*"] }), &["write-etc"]),
         (json!({ "data": ["/**.conf"] }), &["write-root"]),
-        (json!({ "data": ["/**/x"] }), &["write-root"]),
+        (json!({ "data": ["/**/x*"] }), &["write-root"]),
         (json!({ "logs": ["/var/log/*.log"] }), &["write-var"]),
         (json!({ "runtime": ["/run/*.pid"] }), &["write-run"]),
         (json!({ "runtime": ["/run/user/*/**"] }), &["write-run"]),
@@ -168,8 +168,9 @@ fn narrow_terms_are_not_objected_to() {
     let rendered = rendered(json!({
         "config": ["/etc", "/usr/**", "/proc/*/stat"],
         "data": ["/var/lib/app", "/srv", "/etc/app.conf", "@{HOME}/.cache/app", "/var/lib/app-*", "/dev/ttyS0",
+                 "/var/lib/pg", "/etc/x", "/var/log/x",
                  "/proc/sys/net/core/somaxconn", "/proc/*/oom_score_adj"],
-        "runtime": ["/run/app.sock", "/run/user/*/app.sock"],
+        "runtime": ["/run/app.sock", "/run/pg", "/run/user/*/app.sock"],
         "rules": [
             "network inet,", "capability chown,", "deny /opt/x/** w,", "ptrace (read),", "signal (receive),",
             "signal (send) peer=nginx,", "unix (create, bind),", "unix (connect) peer=(addr=@x),", "dbus send bus=system path=/org/x,",
