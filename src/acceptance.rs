@@ -94,7 +94,8 @@ objections! {
     WriteKernel, Entry, "write-kernel";
     /// Reading or writing a disk or the machine's memory beneath all files and their permissions.
     RawDevice, Entry, "raw-device";
-    /// Asking a daemon that does as root what it is asked to: container engines, virtual machines, the init.
+    /// Asking a daemon that does as root what it is asked to: container engines, virtual machines, the init, on its socket
+    /// or on D-Bus.
     ControlSocket, Entry, "control-socket";
     /// Reading everything, secrets included.
     ReadRoot, Entry, "read-root";
@@ -112,9 +113,9 @@ objections! {
     MountAny, Entry, "mount-any";
     /// Tracing processes of whatever profile, or of none.
     PtraceAny, Entry, "ptrace-any";
-    /// Sending signals to processes of whatever profile.
+    /// Sending signals to processes of whatever profile, or of none.
     SignalAny, Entry, "signal-any";
-    /// Speaking to whoever is on D-Bus about whatever.
+    /// Speaking to whoever is on D-Bus, as whoever, or listening to others there.
     DbusAny, Entry, "dbus-any";
     /// Connecting to whatever socket of this host.
     UnixAny, Entry, "unix-any";

@@ -256,6 +256,20 @@ impl Mediated {
         self.access().next().is_none() || self.access().any(|access| accesses.contains(&access))
     }
 
+    /// The conditions on the other end, as in `peer=(name=org.x, label=x)`.
+    #[must_use]
+    pub fn peer(&self) -> BTreeMap<String, String> {
+        let list = self.conditions.get("peer").map_or("", String::as_str);
+        let parts: Vec<&str> = list.split('=').map(str::trim).collect();
+        let named = parts.windows(2).enumerate().filter_map(|(at, two)| {
+            let name = elements(two[0]).next_back()?;
+            // But for the last one, a value is followed by the next condition's name.
+            let value = if at + 2 == parts.len() { two[1] } else { elements(two[1]).next()? };
+            Some((name.to_owned(), unquote(value.trim_end_matches([',', ' ', '\t']).as_bytes())))
+        });
+        named.collect()
+    }
+
     /// Whether a network rule names an address family. Types and protocols are no families.
     #[must_use]
     pub fn has_family(&self) -> bool {
@@ -335,6 +349,6 @@ fn mediated(keyword: &'static str, words: &[&str]) -> Mediated {
 }
 
 /// The elements of a list, which commas or blanks part.
-pub(crate) fn elements(list: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn elements(list: &str) -> impl DoubleEndedIterator<Item = &str> {
     list.split([',', ' ', '\t']).filter(|element| !element.is_empty())
 }

@@ -10,9 +10,12 @@ use std::sync::LazyLock;
 use crate::acceptance::Objection;
 use crate::glob::{Glob, Letters};
 use crate::service::Capability;
-use crate::syntax::{Mediated, Variables};
+use crate::syntax::Variables;
 
+mod mediated;
 mod places;
+
+pub(super) use mediated::{is_unconfined, is_unconfined_or_open, of_mediated};
 
 /// How many characters of a name in a directory that others use must be written out, so that it is one's own.
 const LETTERS: Letters = Letters { first: 3, others: 3 };
@@ -196,56 +199,6 @@ pub(super) fn of_everything() -> BTreeSet<Objection> {
     ])
 }
 
-/// What is objected to in a rule about something else than files and capabilities.
-pub(super) fn of_mediated(rule: &Mediated, variables: &Variables) -> Option<Objection> {
-    let condition = |name: &str| rule.conditions.get(name).map(String::as_str);
-    let any_peer = |peer: Option<&str>| peer.is_none_or(is_any_label);
-    let objects = match rule.keyword {
-        "network" => (!rule.has_family(), Objection::NetworkAnyFamily),
-        "change_profile" => {
-            let target = rule.target.as_deref();
-            (target.is_none_or(|target| is_any_label(target) || target == "unconfined"), Objection::ChangeProfileAny)
-        }
-        "mount" | "remount" | "umount" | "unmount" | "pivot_root" => {
-            let open = |place: Option<&str>| {
-                place.is_none_or(|place| {
-                    let glob = Glob::new(place, variables);
-                    is_any_label(place) || glob.is_ok_and(|glob| glob.has_unnamed(&WRITTEN[0].glob, LETTERS_IN_ROOT))
-                })
-            };
-            let named = rule.words.iter().map(String::as_str).find(|word| word.starts_with(['/', '@', '*', '{']));
-            let objects = match rule.keyword {
-                // A file system that is named has contents of its own; anything else shows what is elsewhere.
-                "mount" => open(rule.target.as_deref()) || !rule.conditions.contains_key("fstype") && open(named),
-                _ => open(named),
-            };
-            (objects, Objection::MountAny)
-        }
-        "ptrace" => {
-            let peer = condition("peer");
-            (rule.allows(&["trace"]) && (any_peer(peer) || peer == Some("unconfined")), Objection::PtraceAny)
-        }
-        "signal" => (rule.allows(&["send", "w", "write", "rw"]) && any_peer(condition("peer")), Objection::SignalAny),
-        "dbus" => {
-            let speaks = rule.allows(&["send", "bind", "w", "write", "rw"]);
-            let says_what =
-                ["path", "interface", "member", "name", "peer"].iter().any(|name| condition(name).is_some());
-            (speaks && !says_what, Objection::DbusAny)
-        }
-        "unix" => {
-            let names_one = ["addr", "peer", "label"].iter().any(|name| condition(name).is_some());
-            (rule.allows(&["connect", "rw", "w", "write"]) && !names_one, Objection::UnixAny)
-        }
-        _ => return None,
-    };
-    objects.0.then_some(objects.1)
-}
-
-/// Whether the pattern of a profile's name leaves all of it open.
-fn is_any_label(pattern: &str) -> bool {
-    !pattern.is_empty() && pattern.chars().all(|letter| "*?/:{}, []^".contains(letter))
-}
-
 /// What to ask for instead.
 pub(super) fn narrower(objection: Objection) -> &'static str {
     match objection {
@@ -274,9 +227,11 @@ pub(super) fn narrower(objection: Objection) -> &'static str {
         Objection::ChangeProfileAny => "the profile's name after ->",
         Objection::MountAny => "the place where it mounts, such as -> /run/NAME/**",
         Objection::PtraceAny => "`read`, or the traced profile's name as `peer`",
-        Objection::SignalAny => "`signals` with a `peer`",
-        Objection::DbusAny => "a path, an interface or a peer's name",
-        Objection::UnixAny => "the socket's `addr`, or a `peer`",
+        Objection::SignalAny => "`signals` with a profile's name as `peer`",
+        Objection::DbusAny => {
+            "`send` with `peer=(name=…)`, an interface that the peer alone has, or `bind` with `name=…`, each written out; never `eavesdrop`"
+        }
+        Objection::UnixAny => "the other socket, as `peer=(addr=…)` or `peer=(label=…)`",
         Objection::KernelGlobalMode => "apparmor.mode=enforce on the kernel's command line",
         _ => "ownership, groups or modes that need no such capability; or leave it to whoever starts the service",
     }

@@ -8,7 +8,7 @@ use super::{Executable, Facts, FileTerm, Found, Interpreter, Knowledge, RunBy, b
 use crate::acceptance::Objection;
 use crate::glob::Glob;
 use crate::problem::{Problem, ProblemCode};
-use crate::service::{AbiName, Confinement, Execute, PathPattern, Program, Service, Terms};
+use crate::service::{AbiName, Confinement, Direction, Execute, PathPattern, Program, Service, Terms};
 use crate::syntax::{Rule, Subject, Unexpandable};
 
 /// Looks for what is wrong.
@@ -201,6 +201,12 @@ impl<'a> Judge<'a> {
                 self.object(objection, format!("{pointer}/capabilities/{at}"), &format!("`{capability}`"));
             }
         }
+        for (at, signal) in terms.signals.iter().enumerate() {
+            if signal.direction == Direction::Send && breadth::is_unconfined(signal.peer.as_str()) {
+                let what = format!("`{}`, which the kernel takes for `unconfined`", signal.peer);
+                self.object(Objection::SignalAny, format!("{pointer}/signals/{at}/peer"), &what);
+            }
+        }
         for (at, execute) in terms.execute.iter().enumerate() {
             self.ask_to_execute(asked, execute, &format!("{pointer}/execute/{at}"));
         }
@@ -244,8 +250,11 @@ impl<'a> Judge<'a> {
         }
         let permissions = if execute.into == Confinement::Inherit { "mrx" } else { "x" };
         self.ask(asked, format!("{place}/path"), execute.path.as_str(), pattern.as_str(), permissions);
-        if matches!(&execute.into, Confinement::Profile(name) if name.as_str() == "unconfined") {
-            self.object(Objection::ExecuteUnconfined, format!("{place}/profile"), execute.path.as_str());
+        if let Confinement::Profile(name) = &execute.into {
+            if breadth::is_unconfined(name.as_str()) {
+                let what = format!("{} executed into `{name}`, which the kernel takes for `unconfined`", execute.path);
+                self.object(Objection::ExecuteUnconfined, format!("{place}/profile"), &what);
+            }
         }
     }
 
@@ -259,7 +268,10 @@ impl<'a> Judge<'a> {
             }
             Subject::File { pattern, permissions, target } => {
                 let executes = permissions.contains('x');
-                if executes && (permissions.contains(['u', 'U']) || target.as_deref() == Some("unconfined")) {
+                let leaves = permissions.contains(['p', 'P']);
+                let unconfined = |target: &str| breadth::is_unconfined_or_open(target, self.facts.variables);
+                if executes && (permissions.contains(['u', 'U']) || leaves && target.as_deref().is_some_and(unconfined))
+                {
                     self.object(Objection::ExecuteUnconfined, place.clone(), rule);
                 }
                 if let Some(target) = target.as_deref().filter(|_| !executes && !rule.contains("link subset")) {
