@@ -65,7 +65,7 @@ objections! {
     WriteUsr, Entry, "write-usr";
     /// Writing a directory of programs that others run.
     WriteBin, Entry, "write-bin";
-    /// Writing a directory of libraries that others load.
+    /// Writing libraries and modules that others load.
     WriteLib, Entry, "write-lib";
     /// Writing kernels and boot loaders.
     WriteBoot, Entry, "write-boot";
@@ -92,7 +92,7 @@ objections! {
     WritePolicy, Entry, "write-policy";
     /// Writing the kernel's own settings, interfaces or memory.
     WriteKernel, Entry, "write-kernel";
-    /// Reading or writing a disk or the machine's memory beneath all files and their permissions.
+    /// Reading or writing a disk, the machine's memory, its hardware or its keyboards beneath all files and their permissions.
     RawDevice, Entry, "raw-device";
     /// Asking a daemon that does as root what it is asked to: container engines, virtual machines, the init, on its socket
     /// or on D-Bus.

@@ -81,6 +81,8 @@ static GUARDED: LazyLock<Vec<Guarded>> = LazyLock::new(|| {
     guarded.collect()
 });
 
+static LIBRARIES: LazyLock<Glob> = LazyLock::new(|| Glob::union(&places::LIBRARIES.map(pattern)));
+
 static WELL_KNOWN: LazyLock<Vec<(Directory, Vec<Glob>)>> = LazyLock::new(|| {
     let known = places::WELL_KNOWN.into_iter().map(|(path, objection, names)| {
         (Directory::new(path, objection), names.iter().map(|name| pattern(&format!("{path}{name}"))).collect())
@@ -92,8 +94,9 @@ static READ: LazyLock<Glob> = LazyLock::new(|| Glob::union(&places::READ.map(pat
 
 /// What is objected to in `permissions` (letters of `mrwklx`) on what `glob` matches, and in what way each time.
 ///
-/// What lies within a directory that is taken as a whole is not told besides.
-pub(super) fn of_files(glob: &Glob, permissions: &str) -> Vec<(Objection, String)> {
+/// What lies within a directory that is taken as a whole is not told besides. Among libraries a service may write what
+/// `own` covers alone.
+pub(super) fn of_files(glob: &Glob, permissions: &str, own: &Glob) -> Vec<(Objection, String)> {
     let has = |letter: char| permissions.contains(letter);
     let mut found: Vec<(Objection, String)> = Vec::new();
     let mut taken: Vec<&str> = Vec::new();
@@ -121,13 +124,19 @@ pub(super) fn of_files(glob: &Glob, permissions: &str) -> Vec<(Objection, String
     }
     for guarded in GUARDED.iter() {
         let concerned = writes || guarded.objection == Objection::RawDevice && has('r');
-        if !concerned || !glob.meets(&guarded.all) {
+        let told = found.iter().any(|(known, _)| *known == guarded.objection);
+        if !concerned || told || !glob.meets(&guarded.all) {
             continue;
         }
         let mut reached = guarded.each.iter().filter(|(place, _)| !taken.iter().any(|outer| place.starts_with(outer)));
         if let Some((place, _)) = reached.find(|(_, one)| glob.meets(one)) {
             found.push((guarded.objection, format!("reaches {place}")));
         }
+    }
+    let libraries_are_told = found.iter().any(|(objection, _)| *objection == Objection::WriteLib)
+        || taken.iter().any(|outer| ["/", "/usr/"].contains(outer));
+    if writes && !libraries_are_told && glob.meets(&LIBRARIES) && !own.covers(glob) {
+        found.push((Objection::WriteLib, "reaches libraries in a directory that is not the service's own".to_owned()));
     }
     let concerned = match (has('x'), has('m')) {
         (true, _) => EXECUTED.len(),
@@ -160,6 +169,15 @@ pub(super) fn together(written: &[&Glob], read: &[&Glob]) -> Vec<(Objection, Str
     found
 }
 
+/// The directories of a service's own among libraries, by its names.
+pub(super) fn own_libraries<'n>(names: impl IntoIterator<Item = &'n str>) -> Glob {
+    let globs: Vec<Glob> = names
+        .into_iter()
+        .map(|name| pattern(&format!("/{{,usr/,usr/local/}}lib{{,32,64,x32}}/{{,*-linux-gnu*/}}{name}{{,/**}}")))
+        .collect();
+    Glob::union(&globs)
+}
+
 /// Whether a path is a directory that every host has.
 pub(super) fn is_known_directory(path: &str) -> bool {
     let directory = format!("{}/", path.trim_end_matches('/'));
@@ -170,8 +188,8 @@ pub(super) fn is_known_directory(path: &str) -> bool {
 
 /// What is objected to in a hard link to what `target` matches. Without `subset`, a link gives its target the
 /// permissions of the link's own path (apparmor.d(5), link rules).
-pub(super) fn of_link_target(target: &Glob) -> Option<Objection> {
-    let reached = of_files(target, "rw");
+pub(super) fn of_link_target(target: &Glob, own: &Glob) -> Option<Objection> {
+    let reached = of_files(target, "rw", own);
     (!reached.is_empty()).then_some(Objection::LinkAny)
 }
 
@@ -205,9 +223,9 @@ pub(super) fn narrower(objection: Objection) -> &'static str {
         Objection::WriteRoot | Objection::WriteVar => "directories of the service's own, such as /var/lib/NAME",
         Objection::WriteEtc => "the service's own directory, such as /etc/NAME",
         Objection::WriteUsr | Objection::WriteBin | Objection::WriteLib => {
-            "what the service writes belongs below /var/lib/NAME or /var/cache/NAME"
+            "what the service writes belongs below /var/lib/NAME or /var/cache/NAME; among libraries /usr/lib/NAME is its own"
         }
-        Objection::WriteBoot => "the single files below /boot",
+        Objection::WriteBoot => "nothing below /boot: what installs kernels is not a service's work",
         Objection::WriteHome => "one directory in homes, such as @{HOME}/.cache/NAME",
         Objection::WriteTmp => "`temp` with a name of the service's own, such as NAME-*",
         Objection::WriteRun => "`runtime` with the service's own path, such as /run/NAME",

@@ -17,13 +17,16 @@ pub(super) struct Judge<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    /// The directories of the service's own among libraries.
+    own_libraries: Glob,
     /// What was objected to.
     objections: BTreeSet<Objection>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(service: &'a Service, facts: Facts<'a>) -> Self {
-        Self { service, facts, problems: Vec::new(), warnings: Vec::new(), objections: BTreeSet::new() }
+        let own_libraries = breadth::own_libraries([service.name.as_str(), service.executable.base_name()]);
+        Self { service, facts, problems: Vec::new(), warnings: Vec::new(), own_libraries, objections: BTreeSet::new() }
     }
 
     pub(super) fn warn(&mut self, what: &str) {
@@ -276,7 +279,9 @@ impl<'a> Judge<'a> {
                 }
                 if let Some(target) = target.as_deref().filter(|_| !executes && !rule.contains("link subset")) {
                     let target = Glob::new(target, self.facts.variables).ok();
-                    if let Some(objection) = target.and_then(|target| breadth::of_link_target(&target)) {
+                    if let Some(objection) =
+                        target.and_then(|target| breadth::of_link_target(&target, &self.own_libraries))
+                    {
                         self.object(objection, place.clone(), rule);
                     }
                 }
@@ -311,7 +316,7 @@ impl<'a> Judge<'a> {
     /// Asks for paths, and judges how many these are.
     fn ask(&mut self, asked: &mut Vec<Asked>, pointer: String, value: &str, pattern: &str, permissions: &str) {
         let Some(it) = self.asked_for(pointer, value, pattern, permissions) else { return };
-        for (objection, how) in breadth::of_files(&it.glob, permissions) {
+        for (objection, how) in breadth::of_files(&it.glob, permissions, &self.own_libraries) {
             self.object(objection, it.pointer.clone(), &format!("{value} {how}"));
         }
         asked.push(it);

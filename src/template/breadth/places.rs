@@ -78,7 +78,21 @@ pub(super) const OTHERS_FILES: [&str; 19] = [
 ];
 
 /// What must not be written even by name: a file or directory of these is as good as root.
-pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
+pub(super) const GUARDED: [(Objection, &[&str]); 8] = [
+    (Objection::WriteBoot, &["/boot/**"]),
+    (
+        Objection::WriteLib,
+        &[
+            "/etc/perl{,/**}",
+            "/etc/python*{,/**}",
+            "/lib{,32,64,x32}/{,*-linux-gnu*/}*.so*",
+            "/usr/lib{,32,64,x32}/{,*-linux-gnu*/}*.so*",
+            "/usr/{,local/}lib/python*{,/**}",
+            "/usr/{,local/}lib/{,*-linux-gnu*/}{perl*,ruby*,security,site_ruby,sudo}{,/**}",
+            "/usr/{,local/}share/{java,nodejs,perl,perl5,php,python3,ruby}{,/**}",
+            "/usr/{,local/}lib/{jvm,node_modules,nodejs,php}{,/**}",
+        ],
+    ),
     (
         Objection::WriteAccounts,
         &[
@@ -105,7 +119,10 @@ pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
             "/etc/alternatives{,/**}",
             "/etc/apt/apt.conf{,.d{,/**}}",
             "/etc/bash.bashrc",
+            "/etc/NetworkManager{,/**}",
             "/etc/binfmt.d{,/**}",
+            "/etc/{ansible,chef,cloud,puppet,puppetlabs,salt,supervisor}{,/**}",
+            "/etc/{crypttab,fstab,supervisord.conf}",
             "/etc/cron.{allow,d,daily,deny,hourly,monthly,weekly,yearly}{,/**}",
             "/etc/dbus-1{,/**}",
             "/etc/default/grub{,.d{,/**}}",
@@ -116,14 +133,17 @@ pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
             "/etc/initramfs-tools{,/**}",
             "/etc/inittab",
             "/etc/kernel{,/**}",
+            "/etc/kubernetes/manifests{,/**}",
             "/etc/ld.so.{cache,conf,conf.d{,/**},preload}",
             "/etc/logrotate.{conf,d{,/**}}",
             "/etc/modprobe.d{,/**}",
             "/etc/modules{,-load.d{,/**}}",
-            "/etc/network/if-*.d{,/**}",
+            "/etc/netplan{,/**}",
+            "/etc/network{,/{interfaces,if-*}{,.d}{,/**}}",
             "/etc/networkd-dispatcher{,/**}",
             "/etc/profile{,.d{,/**}}",
             "/etc/rc{,.local,[0-9S].d}{,/**}",
+            "/etc/ssl/openssl.cnf",
             "/etc/sysctl.{conf,d{,/**}}",
             "/etc/systemd/{system,user}{,.*,-*}{,/**}",
             "/etc/sysusers.d{,/**}",
@@ -132,9 +152,17 @@ pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
             "/etc/update-motd.d{,/**}",
             "/etc/xdg/autostart{,/**}",
             "/etc/{ana,}crontab",
+            "/home/*/.config/{autostart,environment.d,fish,systemd}{,/**}",
+            "/home/*/.local/share/systemd{,/**}",
+            "/home/*/.{bash_login,bash_logout,bash_profile,bashrc,pam_environment,profile}",
+            "/home/*/.{xinitrc,xprofile,xsession,xsessionrc,zlogin,zprofile,zshenv,zshrc}",
             "/lib/modules{,/**}",
             "/lib/systemd{,/**}",
             "/lib/udev{,/**}",
+            "/root/.config/{autostart,environment.d,fish,systemd}{,/**}",
+            "/root/.local/share/systemd{,/**}",
+            "/root/.{bash_login,bash_logout,bash_profile,bashrc,pam_environment,profile}",
+            "/root/.{zlogin,zprofile,zshenv,zshrc}",
             "/run/systemd/{generator{,.*},system,transient,user}{,/**}",
             "/run/udev/rules.d{,/**}",
             "/usr/lib/modules{,/**}",
@@ -142,6 +170,7 @@ pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
             "/usr/lib/udev{,/**}",
             "/usr/local/lib/systemd{,/**}",
             "/usr/share/dbus-1{,/**}",
+            "/var/lib/cloud/{handlers,instance,instances,scripts,seed}{,/**}",
             "/var/lib/dpkg{,/**}",
             "/var/spool/{anacron,at,cron}{,/**}",
         ],
@@ -178,21 +207,30 @@ pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
         Objection::RawDevice,
         &[
             "/dev/block{,/**}",
+            "/dev/bsg{,/**}",
+            "/dev/cpu/*/{cpuid,msr}",
             "/dev/disk{,/**}",
             "/dev/dm-*",
+            "/dev/input{,/**}",
             "/dev/mapper{,/**}",
             "/dev/md{,[0-9]*,/**}",
             "/dev/mmcblk*",
+            "/dev/mtd*",
             "/dev/nbd[0-9]*",
             "/dev/nvme[0-9]*",
             "/dev/{bcache,loop,pmem,zd}[0-9]*",
-            "/dev/{mem,kmem,port}",
+            "/dev/rbd{[0-9]*,/**}",
+            "/dev/sg[0-9]*",
+            "/dev/vfio{,/**}",
+            "/dev/zvol{,/**}",
+            "/dev/{kmem,mem,port,uhid,uinput}",
             "/dev/{sd,hd,vd,xvd}[a-z]*",
         ],
     ),
     (
         Objection::ControlSocket,
         &[
+            "/dev/initctl",
             "/run/buildkit/buildkitd.sock",
             "/run/containerd/containerd.sock",
             "/run/cri-dockerd.sock",
@@ -200,6 +238,7 @@ pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
             "/run/docker.sock",
             "/run/dockershim.sock",
             "/run/incus/unix.socket",
+            "/run/initctl",
             "/run/k3s/containerd/containerd.sock",
             "/run/libvirt/{,**/}*-sock",
             "/run/podman/podman.sock",
@@ -212,6 +251,9 @@ pub(super) const GUARDED: [(Objection, &[&str]); 6] = [
         ],
     ),
 ];
+
+/// Where libraries are, which programs of others load.
+pub(super) const LIBRARIES: [&str; 2] = ["/{,usr/}lib{,32,64,x32}/**", "/usr/local/lib/**"];
 
 /// Names that most hosts have in a directory. Who writes half of them by name writes the directory.
 pub(super) const WELL_KNOWN: [(&str, Objection, &[&str]); 6] = [
