@@ -73,7 +73,7 @@ objections! {
     WriteHome, Entry, "write-home";
     /// Writing the data, logs or caches of all services.
     WriteVar, Entry, "write-var";
-    /// Writing the temporary files of all services.
+    /// Writing temporary files of all services, or of names that others make too.
     WriteTmp, Entry, "write-tmp";
     /// Writing the sockets and process files of all services.
     WriteRun, Entry, "write-run";
@@ -101,6 +101,8 @@ objections! {
     ReadRoot, Entry, "read-root";
     /// Executing whatever a directory that is not the service's own holds.
     ExecuteDirectory, Entry, "execute-directory";
+    /// Writing what is executed or mapped as code: whoever takes the service over stays in its program.
+    WriteExecute, Entry, "write-execute";
     /// Executing a program outside of any profile.
     ExecuteUnconfined, Entry, "execute-unconfined";
     /// Network access that names no address family.
@@ -133,6 +135,8 @@ objections! {
     CapabilityMacAdmin, Entry, "capability-mac-admin";
     /// The capability to override AppArmor.
     CapabilityMacOverride, Entry, "capability-mac-override";
+    /// The capability to make device files, and so to reach every disk.
+    CapabilityMknod, Entry, "capability-mknod";
     /// The capability to give programs capabilities.
     CapabilitySetfcap, Entry, "capability-setfcap";
     /// The capability for mounts, namespaces and a hundred other things.

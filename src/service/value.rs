@@ -5,9 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Class, MAX_VALUE};
-use crate::glob::Glob;
 use crate::profile::is_unseen;
-use crate::syntax::{self, ESCAPABLE, Variables};
+use crate::syntax::{self, ESCAPABLE};
 
 /// Why a text is not the value that it should be; displayed as the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -290,23 +289,7 @@ impl TemporaryName {
     /// How many letters begin a name before its first wildcard.
     pub const LITERAL: usize = 3;
 
-    /// Names that programs of all kinds make: mktemp(1) and the libraries of many languages, systemd's and snapd's
-    /// private directories, agents and sessions of people.
-    const SHARED: [&str; 10] = [
-        "tmp*",
-        "temp",
-        "systemd-private-*",
-        "snap-private-tmp*",
-        "snap.*",
-        "ssh-*",
-        "dbus-*",
-        "krb5cc*",
-        "hsperfdata_*",
-        "pip-*",
-    ];
-
-    /// Checks a name below /tmp: one component that begins with at least three plain characters, so that it is the
-    /// service's own.
+    /// Checks a name below /tmp: one component that begins with at least three plain characters.
     ///
     /// # Errors
     /// The rule that it breaks.
@@ -326,15 +309,7 @@ impl TemporaryName {
             );
         }
         check_pattern(&name)?;
-        let glob = Glob::new(&format!("/{name}"), &Variables::default());
-        let shared = |other: &&&str| {
-            let other = Glob::new(&format!("/{other}"), &Variables::default());
-            matches!((&glob, other), (Ok(glob), Ok(other)) if glob.meets(&other))
-        };
-        match Self::SHARED.iter().find(shared) {
-            Some(other) => because(format!("a name of the service's own: others make names like {other}")),
-            None => Ok(Self(name)),
-        }
+        Ok(Self(name))
     }
 
     /// The paths of this name.

@@ -227,7 +227,10 @@ pub(super) fn narrower(objection: Objection) -> &'static str {
         }
         Objection::WriteBoot => "nothing below /boot: what installs kernels is not a service's work",
         Objection::WriteHome => "one directory in homes, such as @{HOME}/.cache/NAME",
-        Objection::WriteTmp => "`temp` with a name of the service's own, such as NAME-*",
+        Objection::WriteTmp => {
+            "a name of the service's own, such as NAME-* under `temp`; TMPDIR in its environment, for a directory under `data`; \
+             or PrivateTmp=yes in its unit, which gives it a /tmp of its own and is a reason to accept"
+        }
         Objection::WriteRun => "`runtime` with the service's own path, such as /run/NAME",
         Objection::WriteDev => "the single devices",
         Objection::WriteProc | Objection::WriteSys => "the single files",
@@ -239,6 +242,7 @@ pub(super) fn narrower(objection: Objection) -> &'static str {
         Objection::ControlSocket => "an own socket of that daemon with fewer rights, or a proxy that filters requests",
         Objection::ReadRoot => "the directories that it reads",
         Objection::ExecuteDirectory => "the single programs, each with its transition",
+        Objection::WriteExecute => "data apart from programs and libraries, such as below /var/lib/NAME",
         Objection::ExecuteUnconfined => "`inherit`, `child`, or a profile that confines the program",
         Objection::NetworkAnyFamily => "a `family`, such as inet and inet6",
         Objection::LinkAny => "`link subset`, or targets in directories of the service's own",

@@ -15,7 +15,7 @@ pub(super) struct Allowance {
 }
 
 /// What every class allows.
-pub(super) const EVERY: [Allowance; 3] = [
+pub(super) const EVERY: [Allowance; 4] = [
     Allowance {
         purpose: "libraries, locale, logging, settings of the language's runtime",
         rules: &[
@@ -28,6 +28,11 @@ pub(super) const EVERY: [Allowance; 3] = [
     Allowance {
         purpose: "names of users and groups",
         rules: &["/etc/group r,", "/etc/nsswitch.conf r,", "/etc/passwd r,"],
+        sockets: &[],
+    },
+    Allowance {
+        purpose: "telling systemd that it is ready, of a unit with Type=notify",
+        rules: &["@{run}/systemd/notify w,"],
         sockets: &[],
     },
     Allowance {

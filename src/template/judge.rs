@@ -21,12 +21,22 @@ pub(super) struct Judge<'a> {
     own_libraries: Glob,
     /// What was objected to.
     objections: BTreeSet<Objection>,
+    /// Where something was.
+    objected: BTreeSet<String>,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(service: &'a Service, facts: Facts<'a>) -> Self {
         let own_libraries = breadth::own_libraries([service.name.as_str(), service.executable.base_name()]);
-        Self { service, facts, problems: Vec::new(), warnings: Vec::new(), own_libraries, objections: BTreeSet::new() }
+        Self {
+            service,
+            facts,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            own_libraries,
+            objections: BTreeSet::new(),
+            objected: BTreeSet::new(),
+        }
     }
 
     pub(super) fn warn(&mut self, what: &str) {
@@ -362,6 +372,7 @@ impl<'a> Judge<'a> {
 
     /// Judges what all that is asked for comes to, whichever class, term, rule or child asks.
     pub(super) fn together(&mut self, asked: &[&Asked]) {
+        self.written_code(asked);
         let with = |letter: char| asked.iter().copied().filter(move |it| it.permissions.contains(letter));
         let globs = |letter: char| with(letter).map(|it| &it.glob).collect::<Vec<_>>();
         for (objection, how) in breadth::together(&globs('w'), &globs('r')) {
@@ -374,9 +385,25 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Objects to writing what is executed or mapped, where the writing is not objected to already.
+    fn written_code(&mut self, asked: &[&Asked]) {
+        let with = |it: &&&Asked, letters: [char; 2]| it.permissions.contains(letters);
+        for written in asked.iter().filter(|it| with(it, ['w', 'l'])) {
+            let code = asked.iter().filter(|it| with(it, ['x', 'm'])).find(|code| code.glob.meets(&written.glob));
+            if let Some(code) = code.filter(|_| !self.objected.contains(&written.pointer)) {
+                let what = match code.pointer == written.pointer {
+                    true => format!("{} writes what it executes", written.value),
+                    false => format!("{} writes {}, which is code at {}", written.value, code.value, code.pointer),
+                };
+                self.object(Objection::WriteExecute, written.pointer.clone(), &what);
+            }
+        }
+    }
+
     /// Objects to what stands at `pointer`, unless that is accepted.
     fn object(&mut self, objection: Objection, pointer: String, what: &str) {
         self.objections.insert(objection);
+        self.objected.insert(pointer.clone());
         let code = objection.code();
         let meaning = objection.meaning().trim_end_matches('.');
         let accepted = self.service.layers.iter().rev().find_map(|layer| {

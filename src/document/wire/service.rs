@@ -39,8 +39,8 @@ macro_rules! with_terms {
             #[schemars(schema_with = "runtime_schema")]
             pub runtime: Option<Vec<PathPattern>>,
             /// Names of temporary files and directories, below /tmp and /var/tmp: may be read, written, created and
-            /// locked by the user that owns them. A name begins with at least three plain characters, and is none that
-            /// other programs make, such as `tmp*`.
+            /// locked by the user that owns them. A name begins with at least three plain characters; one that other
+            /// programs make too, such as `tmp*`, must be accepted as `write-tmp`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(schema_with = "temp_schema")]
             pub temp: Option<Vec<TemporaryName>>,
@@ -304,7 +304,7 @@ fn temp_schema(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "maxLength": MAX_VALUE,
         "pattern": r#"^[A-Za-z0-9_-][A-Za-z0-9._-]{2}[^/\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"]*$"#,
-        "not": { "pattern": r"\*\*|@\{|^(tmp|systemd-private-|snap-private-tmp|snap\.|ssh-|dbus-|krb5cc|hsperfdata_|pip-)" },
+        "not": { "pattern": r"\*\*|@\{" },
         "examples": ["report-exporter-*"]
     }))
 }

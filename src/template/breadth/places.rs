@@ -78,7 +78,17 @@ pub(super) const OTHERS_FILES: [&str; 19] = [
 ];
 
 /// What must not be written even by name: a file or directory of these is as good as root.
-pub(super) const GUARDED: [(Objection, &[&str]); 8] = [
+pub(super) const GUARDED: [(Objection, &[&str]); 9] = [
+    // Names that programs of all kinds make: mktemp(1) and the libraries of many languages, systemd's and snapd's private
+    // directories, agents and sessions of people.
+    (
+        Objection::WriteTmp,
+        &[
+            "/tmp/.{ICE,X11,XIM,font}-unix{,/**}",
+            "/tmp/{dbus-*,hsperfdata_*,krb5cc*,pip-*,snap-private-tmp*,snap.*,ssh-*,systemd-private-*,temp,tmp*}{,/**}",
+            "/var/tmp/{dbus-*,hsperfdata_*,krb5cc*,pip-*,snap-private-tmp*,snap.*,ssh-*,systemd-private-*,temp,tmp*}{,/**}",
+        ],
+    ),
     (Objection::WriteBoot, &["/boot/**"]),
     (
         Objection::WriteLib,

@@ -118,6 +118,20 @@ fn terms_that_mean_everything_are_refused_by_their_codes() {
         (json!({ "data": ["/dev/vfio/1"] }), &["raw-device"]),
         (json!({ "data": ["/dev/uinput"] }), &["raw-device"]),
         (json!({ "config": ["/dev/input"] }), &["raw-device"]),
+        (json!({ "data": ["/tmp/systemd-private-*"] }), &["write-tmp"]),
+        (json!({ "data": ["/tmp/ssh-*"] }), &["write-tmp"]),
+        (json!({ "data": ["/var/tmp/tmp*"] }), &["write-tmp"]),
+        (json!({ "rules": ["owner /tmp/tmp* rw,"] }), &["write-tmp"]),
+        (json!({ "temp": ["tmp????????"] }), &["write-tmp"]),
+        (json!({ "temp": ["ssh-[a-z]*"] }), &["write-tmp"]),
+        (json!({ "executable": "/opt/app/bin/app", "data": ["/opt/app/bin"] }), &["write-execute"]),
+        (
+            json!({ "data": ["/opt/app"], "execute": [{ "path": "/opt/app/tool", "transition": "inherit" }] }),
+            &["write-execute"],
+        ),
+        (json!({ "rules": ["/opt/x rwix,"] }), &["write-execute"]),
+        (json!({ "rules": ["/opt/x w,", "/opt/** m,"] }), &["write-execute"]),
+        (json!({ "capabilities": ["mknod"] }), &["capability-mknod"]),
         (json!({ "runtime": ["/run/initctl"] }), &["control-socket"]),
         (json!({ "data": ["/dev/mem"] }), &["raw-device"]),
         (json!({ "config": ["/dev/sda1"] }), &["raw-device"]),
@@ -235,7 +249,7 @@ fn terms_that_mean_everything_are_refused_by_their_codes() {
 fn narrow_terms_are_not_objected_to() {
     let rendered = rendered(json!({
         "config": ["/etc", "/usr/**", "/proc/*/stat"],
-        "data": ["/var/lib/app", "/srv", "/etc/app.conf", "@{HOME}/.cache/app", "/var/lib/app-*", "/dev/ttyS0", "/usr/lib/app", "/usr/lib/x86_64-linux-gnu/app/cache",
+        "data": ["/var/lib/app", "/srv", "/etc/app.conf", "@{HOME}/.cache/app", "/var/lib/app-*", "/dev/ttyS0",
                  "/var/lib/pg", "/etc/x", "/var/log/x",
                  "/proc/sys/net/core/somaxconn", "/proc/*/oom_score_adj"],
         "runtime": ["/run/app.sock", "/run/pg", "/run/user/*/app.sock"],
@@ -252,6 +266,12 @@ fn narrow_terms_are_not_objected_to() {
         "execute": [{ "path": "/usr/lib/app/*", "transition": "inherit" }]
     }));
     assert!(!rendered.warnings.iter().any(|warning| warning.contains("accept")), "{:?}", rendered.warnings);
+}
+
+#[test]
+fn among_libraries_a_service_writes_what_has_its_name() {
+    rendered(json!({ "data": ["/usr/lib/app", "/usr/lib/x86_64-linux-gnu/app/cache"] }));
+    rendered(json!({ "name": "why", "data": ["/usr/local/lib/why/x"] }));
 }
 
 #[test]
