@@ -294,6 +294,8 @@ words! {
 pub struct Terms {
     /// To read.
     pub config: Vec<PathPattern>,
+    /// To read and to map as code.
+    pub libraries: Vec<PathPattern>,
     /// To read, write, create and lock.
     pub data: Vec<PathPattern>,
     /// To write and append.

@@ -102,7 +102,8 @@ pub fn programs(service: &Service) -> impl Iterator<Item = Program> {
 /// The paths that should be looked at on a host, whether they lead elsewhere: what terms write out of theirs.
 pub fn paths(service: &Service) -> impl Iterator<Item = &str> {
     let terms = service.layers.iter().map(|layer| &layer.terms).flat_map(with_children);
-    let paths = terms.flat_map(|terms| [&terms.config, &terms.data, &terms.logs, &terms.runtime, &terms.deny]);
+    let paths = terms
+        .flat_map(|terms| [&terms.config, &terms.libraries, &terms.data, &terms.logs, &terms.runtime, &terms.deny]);
     paths.flatten().filter_map(PathPattern::written_out)
 }
 
@@ -298,7 +299,7 @@ struct TermPath {
     link: Option<Result<String, String>>,
 }
 
-fn file_terms(terms: &Terms, facts: Facts<'_>) -> [FileTerm; 5] {
+fn file_terms(terms: &Terms, facts: Facts<'_>) -> [FileTerm; 6] {
     let term = |name, permissions, paths: &[PathPattern]| {
         let paths = paths.iter().map(|path| {
             let (pattern, link) = led_to(path, facts);
@@ -309,6 +310,7 @@ fn file_terms(terms: &Terms, facts: Facts<'_>) -> [FileTerm; 5] {
     let temp = terms.temp.iter().map(|name| TermPath { value: name.to_string(), pattern: name.pattern(), link: None });
     [
         term("config", "r", &terms.config),
+        term("libraries", "mr", &terms.libraries),
         term("data", "rwk", &terms.data),
         term("logs", "w", &terms.logs),
         term("runtime", "rwk", &terms.runtime),
@@ -331,6 +333,7 @@ fn in_words(permissions: &str) -> &'static str {
     match permissions {
         "r" => "read",
         "w" => "write, append",
+        "mr" => "read, map as code",
         _ => "read, write, create, lock",
     }
 }

@@ -194,11 +194,17 @@ fn with_contents(value: &str) -> String {
     PathPattern::new(value).unwrap().with_contents().to_string()
 }
 
-const FIELDS: [Field; 10] = [
+const FIELDS: [Field; 11] = [
     Field {
         name: "config",
         beginning: "/srv/app",
         put: |service, value| service["config"] = json!([value]),
+        shown: with_contents,
+    },
+    Field {
+        name: "libraries",
+        beginning: "/srv/app",
+        put: |service, value| service["libraries"] = json!([value]),
         shown: with_contents,
     },
     Field {
@@ -496,7 +502,7 @@ fn conflicting_transitions_are_those_of_the_parsers() {
             Just("Px -> y"),
             Just("px -> y"),
             Just("Px -> z"),
-            Just("Cx"),
+            Just("Cx -> kid"),
             Just("PUx"),
             Just("Pux")
         ]
@@ -505,7 +511,6 @@ fn conflicting_transitions_are_those_of_the_parsers() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 250, ..cases() });
     let outcome = runner.run(&(pattern.clone(), way(), pattern, way()), |(one, its_way, two, other_way)| {
         let mut service = plain_service();
-        service["execute"] = json!([]);
         let plain = rendered(&document_of(&service, "complain")).map_err(TestCaseError::fail)?;
         let rules = [format!("{one} {its_way},"), format!("{two} {other_way},")];
         service["rules"] = json!(rules);

@@ -115,7 +115,7 @@ fn good_service() -> Value {
     json!({
                 "class": "worker", "executable": "/usr/sbin/y", "name": "why", "abi": "3.0",
                 "accept": [{ "code": "capability-sys-admin", "reason": "a laboratory" }],
-                "config": ["/etc/y", "@{HOME}/y"], "data": ["/srv/{y,z}/*"], "logs": ["/var/log/y"],
+                "config": ["/etc/y", "@{HOME}/y"], "libraries": ["/opt/y/lib"], "data": ["/srv/{y,z}/*"], "logs": ["/var/log/y"],
                 "runtime": ["/run/y.pid", "@{run}/y/"], "temp": ["yyy-*"],
                 "listen": [{ "family": "inet", "type": "stream" }, {}], "connect": [{ "family": "unix" }],
                 "execute": [

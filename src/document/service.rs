@@ -268,6 +268,7 @@ enum Level {
 
 fn terms(entry: &mut Fields<'_, '_>, level: Level) -> Result<Terms, Refused> {
     let config = entry.optional("config", paths);
+    let libraries = entry.optional("libraries", paths);
     let data = entry.optional("data", paths);
     let logs = entry.optional("logs", paths);
     let runtime = entry.optional("runtime", |node| many(node, runtime));
@@ -286,6 +287,7 @@ fn terms(entry: &mut Fields<'_, '_>, level: Level) -> Result<Terms, Refused> {
     };
     Ok(Terms {
         config: config?.unwrap_or_default(),
+        libraries: libraries?.unwrap_or_default(),
         data: data?.unwrap_or_default(),
         logs: logs?.unwrap_or_default(),
         runtime: runtime?.unwrap_or_default(),

@@ -413,6 +413,12 @@ impl RuleText {
         Ok(Self(rule))
     }
 
+    /// The file that it includes, if it is an include.
+    #[must_use]
+    pub fn included(&self) -> Option<&str> {
+        self.0.split_once('<').map(|(_, name)| name.trim_end_matches('>')).filter(|_| self.is_include())
+    }
+
     /// Whether it is an include, which needs no comma.
     #[must_use]
     pub fn is_include(&self) -> bool {

@@ -26,8 +26,15 @@ pub fn check_rule(text: &str) -> Result<(), &'static str> {
         tokens.push(token);
     }
     if let [Token::Include { argument, .. }] = &tokens[..] {
-        let by_name = text.starts_with("include ") && text[argument.clone()].starts_with('<') && text.ends_with('>');
-        return if by_name { Ok(()) } else { Err(ONE) };
+        let argument = &text[argument.clone()];
+        let name = argument.strip_prefix('<').and_then(|name| name.strip_suffix('>'));
+        return match name.filter(|_| text.starts_with("include ")) {
+            Some(name) if name.starts_with(['/', '"']) || has_dot_component(name) => Err(
+                "an include of a file below the policy directory, such as <abstractions/nameservice>: no absolute path, no `..`",
+            ),
+            Some(_) => Ok(()),
+            None => Err(ONE),
+        };
     }
     let one_rule = |token: &Token| {
         matches!(token, Token::Label(_) | Token::Variable(_) | Token::Group { .. } | Token::Other | Token::End)
@@ -41,11 +48,21 @@ pub fn check_rule(text: &str) -> Result<(), &'static str> {
         return Err(ONE);
     }
     match Rule::read(text).subject {
+        Subject::File { pattern, .. } if has_dot_component(&pattern) => {
+            Err("a path without the components `.` and `..`: the kernel resolves them before it asks AppArmor")
+        }
+        Subject::Unknown if text.starts_with("rlimit ") => {
+            Err("a limit with the word `set` before it, as in `set rlimit nofile <= 1024,`")
+        }
         Subject::Unknown => Err(
             "a rule of apparmor.d(5) that begins, after its qualifiers, with its keyword, a path or permissions; a blank in a path needs quotes around all of the path",
         ),
         _ => Ok(()),
     }
+}
+
+fn has_dot_component(path: &str) -> bool {
+    path.split('/').any(|component| component == "." || component == "..")
 }
 
 /// What a backslash may stand before: the characters that mean something in a pattern.

@@ -49,6 +49,9 @@ impl<'a> Judge<'a> {
         let given = &service.executable;
         let mut path = given;
         match self.facts.programs.get(given) {
+            _ if breadth::is_known_directory(given.as_str()) => {
+                self.not_a_program(pointer.clone(), given.as_str(), "a directory");
+            }
             None => {}
             Some(Found::Nothing) => self.warn(&format!(
                 "{given} is not there yet: its profile is for this path, and a link or script at it needs another run"
@@ -224,6 +227,11 @@ impl<'a> Judge<'a> {
             self.ask_to_execute(asked, execute, &format!("{pointer}/execute/{at}"));
         }
         for (at, rule) in terms.rules.iter().enumerate() {
+            if let Some(file) = rule.included() {
+                self.warn(&format!(
+                    "what <{file}> says, which {pointer}/rules/{at} includes, is not judged: read it on each host that has it"
+                ));
+            }
             let read = Rule::read(rule.as_str());
             if !read.denies {
                 self.ask_by_rule(asked, format!("{pointer}/rules/{at}"), rule.as_str(), &read.subject);

@@ -111,6 +111,7 @@ fn terms_become_rules() {
         json!({
             "config": ["/etc/app", "/etc/app.d/*.conf", "/srv/a b/", "@{HOME}/.app"],
             "data": ["/srv/{a,,b}/x"],
+            "libraries": ["/srv/venv"],
             "logs": ["/var/log/app*"],
             "runtime": ["/run/app.sock"],
             "temp": ["app-*"],
@@ -131,6 +132,7 @@ fn terms_become_rules() {
         }),
         &[
             "/etc/app{,/**} r,",
+            "/srv/venv{,/**} mr,",
             "/etc/app.d/*.conf{,/**} r,",
             "\"/srv/a b/{,**}\" r,",
             "@{HOME}/.app{,/**} r,",
@@ -413,8 +415,21 @@ fn a_child_has_names_and_where_it_connects_name_resolution() {
 }
 
 #[test]
+fn what_is_included_is_told_on_every_run() {
+    let warnings = rendered(json!({ "rules": ["include <abstractions/python>"] })).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("what <abstractions/python> says") && warnings[0].contains("/rules/0"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn what_is_no_program_is_not_executed() {
     let execute = |path: &str| json!({ "execute": [{ "path": path, "transition": "inherit" }] });
+    let executable = service(json!({ "executable": "/usr/bin" }));
+    let problems = without_host(&executable).unwrap_err();
+    assert_eq!((&*problems[0].pointer, problems[0].code), ("/profiles/0/service/executable", ProblemCode::NotAFile));
     for path in ["/usr/bin", "/opt", "@{HOME}"] {
         let refused = refused(execute(path));
         assert_eq!(refused, [("/profiles/0/service/execute/0/path".to_owned(), ProblemCode::NotAFile)], "{path}");

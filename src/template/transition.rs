@@ -46,6 +46,7 @@ impl Judge<'_> {
             self.ways(&mut ways, &layer.terms, &layer.pointer);
         }
         self.refuse_conflicts(&ways);
+        self.refuse_lost_children(children);
         for (at, child) in children.iter().enumerate() {
             let mut ways = Vec::new();
             self.ways_of_interpreters(&mut ways, &child.interpreters);
@@ -59,6 +60,32 @@ impl Judge<'_> {
                 );
             }
         }
+    }
+
+    /// Refuses rules that lead into children that are not rendered: the program would not start, or run in another
+    /// profile.
+    fn refuse_lost_children(&mut self, children: &[Child<'_>]) {
+        let own = self.service.layers.iter().map(|layer| (&layer.terms, layer.pointer.clone(), children));
+        // A child has no children.
+        let theirs = children.iter().map(|child| (child.needs, format!("{}/needs", child.pointer), &[][..]));
+        let mut problems = Vec::new();
+        for (terms, pointer, children) in own.chain(theirs) {
+            for (at, rule) in terms.rules.iter().enumerate() {
+                let Rule { denies: false, subject: Subject::File { permissions, target, .. } } =
+                    Rule::read(rule.as_str())
+                else {
+                    continue;
+                };
+                let known = |name: &str| children.iter().any(|child| child.name.as_str() == name);
+                if permissions.contains(['c', 'C']) && !target.as_deref().is_some_and(known) {
+                    let message = format!("{rule} leads into a child profile that the service does not have");
+                    problems.push(Problem::new(format!("{pointer}/rules/{at}"), ProblemCode::Conflict, message).allowed(
+                        "an entry of `execute` with `child`, which brings the profile and the rule; or `-> NAME` of one",
+                    ));
+                }
+            }
+        }
+        self.problems.extend(problems);
     }
 
     fn ways_of_interpreters(&self, ways: &mut Vec<Way>, interpreters: &[Interpreter]) {

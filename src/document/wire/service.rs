@@ -26,6 +26,11 @@ macro_rules! with_terms {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(schema_with = "paths_schema")]
             pub config: Option<Vec<PathPattern>>,
+            /// Libraries and modules: may be read and mapped as code, as Python's and Node's native modules and a JVM's
+            /// libraries are. Paths as for `config`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(schema_with = "paths_schema")]
+            pub libraries: Option<Vec<PathPattern>>,
             /// Data: may be read, written, created and locked. Paths as for `config`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(schema_with = "paths_schema")]

@@ -129,6 +129,8 @@ fn terms_that_mean_everything_are_refused_by_their_codes() {
             json!({ "data": ["/opt/app"], "execute": [{ "path": "/opt/app/tool", "transition": "inherit" }] }),
             &["write-execute"],
         ),
+        (json!({ "data": ["/srv/app"], "libraries": ["/srv/app/venv"] }), &["write-execute"]),
+        (json!({ "libraries": ["/usr/bin"] }), &["execute-directory"]),
         (json!({ "rules": ["/opt/x rwix,"] }), &["write-execute"]),
         (json!({ "rules": ["/opt/x w,", "/opt/** m,"] }), &["write-execute"]),
         (json!({ "capabilities": ["mknod"] }), &["capability-mknod"]),

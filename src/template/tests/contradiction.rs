@@ -112,7 +112,9 @@ fn conflicting_transitions_are_refused() {
     for (execute, rules, place) in [
         (json!([entry("/opt/x", "inherit")]), json!(["/opt/x Px -> y,"]), "rules/0"),
         (json!([other]), json!(["/opt/x px -> y,"]), "rules/0"),
-        (json!([]), json!(["/opt/app/x* ix,", "/opt/app/*x Cx -> y,"]), "rules/1"),
+        (json!([]), json!(["/opt/app/x* ix,", "/opt/app/*x Px -> y,"]), "rules/1"),
+        (json!([]), json!(["/opt/app/x Cx -> nochild,"]), "rules/0"),
+        (json!([]), json!(["/opt/app/x Cix,"]), "rules/0"),
         (json!([]), json!(["/opt/x mrix,", "/opt/{x,y} Px,"]), "rules/1"),
         (
             json!([{ "path": "/opt/x", "transition": "child", "needs": { "rules": ["/opt/y ix,", "/opt/y Px,"] } }]),
@@ -123,6 +125,8 @@ fn conflicting_transitions_are_refused() {
         let refused = refused(json!({ "execute": execute, "rules": rules }));
         assert_eq!(refused, [(format!("/profiles/0/service/{place}"), ProblemCode::Conflict)], "{execute} {rules}");
     }
+    let kid = json!({ "path": "/opt/kid", "transition": "child" });
+    rendered(json!({ "execute": [kid], "rules": ["/opt/x Cx -> kid,", "/opt/kid Cx -> kid,"] }));
     rendered(json!({ "execute": [other], "rules": ["/opt/x Px -> y,", "/opt/app/** ix,", "deny /opt/z x,"] }));
 }
 
