@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::document::{Desired, OnConfined};
+use crate::document::{Content, Desired, OnConfined, ProfileWant};
 use crate::host::kernel::KernelState;
 use crate::host::parser::ParserConf;
 use crate::ledger::{Attributes, Held, Ledger, Stands, Toolchain};
@@ -16,7 +16,7 @@ use crate::profile::{FileName, Mode, PolicyPath, ProfileName};
 use crate::report::{Diff, Diffs, Draft, KernelReport};
 use crate::service::Program;
 use crate::sighting::Sighting;
-use crate::template::Found;
+use crate::template::{self, Awaited, Found};
 use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
 
 pub(crate) mod conflict;
@@ -314,6 +314,11 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     let mut problems = Vec::new();
     let mut draft = Draft::default();
     let on_confined = desired.on_confined;
+    let services = desired.profiles.iter().filter_map(|profile| match &profile.want {
+        ProfileWant::Text { content: Content::Service(service), .. } => Some(service),
+        _ => None,
+    });
+    let awaited: Vec<_> = services.flat_map(|service| template::awaited(service)).collect();
     let found = goal::goals(desired, &observed, &mut problems, &mut draft.warnings);
     let (mut goals, mut held) = (found.goals, found.untouched);
 
@@ -356,6 +361,15 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     }
     let profiles::Weighed { steps, defined, forgotten, idle_dependents, .. } = outcome;
     let is_loaded = |name: &&ProfileName| observed.kernel.as_ref().is_some_and(|it| it.loaded.contains_key(*name));
+    for Awaited { service, pointer, name } in awaited {
+        let profile = ProfileName::new(name);
+        if !defined.contains_key(&profile) && !is_loaded(&&profile) {
+            draft.warnings.push(format!(
+                "`{service}`: `{profile}` at {pointer} is defined by no profile file of this host or the document: until it \
+                 is loaded, programs that should run in it do not start"
+            ));
+        }
+    }
     let given_up = observed.ledger.left_loaded.iter().filter(|name| !defined.contains_key(*name));
     let leftover: Vec<ProfileName> = given_up.filter(is_loaded).cloned().collect();
     for name in &leftover {

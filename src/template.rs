@@ -12,7 +12,7 @@ use crate::document::WantedMode;
 use crate::problem::Problem;
 use crate::profile::Mode;
 use crate::service::{Confinement, Execute, Label, Origin, PathPattern, Program, Service, SignalRule, Terms};
-use crate::syntax::{Rule, Variables};
+use crate::syntax::{Rule, Subject, Variables};
 
 mod breadth;
 mod class;
@@ -105,6 +105,44 @@ pub fn paths(service: &Service) -> impl Iterator<Item = &str> {
     let paths = terms
         .flat_map(|terms| [&terms.config, &terms.libraries, &terms.data, &terms.logs, &terms.runtime, &terms.deny]);
     paths.flatten().filter_map(PathPattern::written_out)
+}
+
+/// A profile that a service's programs are to run in, and that others define.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// The service's own profile.
+    pub service: Label,
+    /// Where the document names it, a JSON pointer.
+    pub pointer: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The profiles that a service's terms and rules name for programs to run in.
+pub fn awaited(service: &Service) -> impl Iterator<Item = Awaited> {
+    let found = |pointer: String, name: &str| Awaited { service: service.name.clone(), pointer, name: name.to_owned() };
+    service
+        .layers
+        .iter()
+        .flat_map(move |layer| {
+            let terms = layer.terms.execute.iter().enumerate().filter_map(move |(at, execute)| match &execute.into {
+                Confinement::Profile(name) => {
+                    Some(found(format!("{}/execute/{at}/profile", layer.pointer), name.as_str()))
+                }
+                Confinement::Inherit | Confinement::Child { .. } => None,
+            });
+            let rules =
+                layer.terms.rules.iter().enumerate().filter_map(move |(at, rule)| match Rule::read(rule.as_str()) {
+                    Rule { denies: false, subject: Subject::File { permissions, target: Some(target), .. } }
+                        if permissions.contains(['p', 'P']) && Label::new(target.as_str()).is_ok() =>
+                    {
+                        Some(found(format!("{}/rules/{at}", layer.pointer), &target))
+                    }
+                    _ => None,
+                });
+            terms.chain(rules)
+        })
+        .filter(|awaited| !breadth::is_unconfined(&awaited.name))
 }
 
 /// A text with every reference that a service's profile can have, and nothing else, for whoever must find the files.

@@ -182,6 +182,21 @@ fn paths_that_are_links_are_rendered_as_what_they_lead_to() {
 }
 
 #[test]
+fn a_profile_that_nobody_defines_is_told() {
+    let host = Scratch::debian();
+    let document = service(json!({
+        "execute": [{ "path": "/opt/x", "transition": "profile", "profile": "other" }],
+        "rules": ["/opt/y Px -> another,"]
+    }));
+    let run = host.converge(&document);
+    assert!(run.warns("`other` at /profiles/0/service/execute/0/profile is defined by no profile"), "{run:#?}");
+    assert!(run.warns("`another` at /profiles/0/service/rules/0 is defined by no profile"), "{run:#?}");
+    host.write("other", "profile other {\n}\n");
+    let run = host.converge(&document);
+    assert!(!run.warns("`other` at") && run.warns("`another` at"), "{run:#?}");
+}
+
+#[test]
 fn what_cannot_be_executed_is_refused_and_what_is_missing_is_told() {
     let host = Scratch::debian();
     fs_err::create_dir_all(host.path("usr/bin/app")).unwrap();
