@@ -202,11 +202,11 @@ options:
                     root."
                   write-usr: "Writing /usr as a whole: every program and library."
                   write-bin: Writing a directory of programs that others run.
-                  write-lib: Writing a directory of libraries that others load.
+                  write-lib: Writing libraries and modules that others load.
                   write-boot: Writing kernels and boot loaders.
                   write-home: Writing everybody's home, or root's.
                   write-var: Writing the data, logs or caches of all services.
-                  write-tmp: Writing the temporary files of all services.
+                  write-tmp: Writing temporary files of all services, or of names that others make too.
                   write-run: Writing the sockets and process files of all services.
                   write-dev: Writing all devices, disks among them.
                   write-proc: Writing all kernel settings and other processes.
@@ -218,20 +218,22 @@ options:
                   write-policy: "Writing the policy that confines: AppArmor's files, its interface in the kernel, this
                     program's records."
                   write-kernel: Writing the kernel's own settings, interfaces or memory.
-                  raw-device: Reading or writing a disk or the machine's memory beneath all files and their
-                    permissions.
+                  raw-device: Reading or writing a disk, the machine's memory, its hardware or its keyboards beneath
+                    all files and their permissions.
                   control-socket: "Asking a daemon that does as root what it is asked to: container engines, virtual
-                    machines, the init."
+                    machines, the init, on its socket or on D-Bus."
                   read-root: Reading everything, secrets included.
                   execute-directory: Executing whatever a directory that is not the service's own holds.
+                  write-execute: "Writing what is executed or mapped as code: whoever takes the service over stays in
+                    its program."
                   execute-unconfined: Executing a program outside of any profile.
                   network-any-family: Network access that names no address family.
                   link-any: Links to whatever there is.
                   change-profile-any: Changing into whatever profile there is, or into none.
                   mount-any: Mounting and unmounting whatever and wherever, or changing the root.
                   ptrace-any: Tracing processes of whatever profile, or of none.
-                  signal-any: Sending signals to processes of whatever profile.
-                  dbus-any: Speaking to whoever is on D-Bus about whatever.
+                  signal-any: Sending signals to processes of whatever profile, or of none.
+                  dbus-any: Speaking to whoever is on D-Bus, as whoever, or listening to others there.
                   unix-any: Connecting to whatever socket of this host.
                   capability-any: All capabilities at once.
                   capability-audit-control: The capability to change auditing, and so to hide.
@@ -240,6 +242,7 @@ options:
                   capability-dac-read-search: The capability to ignore permissions of files when reading.
                   capability-mac-admin: The capability to change AppArmor's policy.
                   capability-mac-override: The capability to override AppArmor.
+                  capability-mknod: The capability to make device files, and so to reach every disk.
                   capability-setfcap: The capability to give programs capabilities.
                   capability-sys-admin: The capability for mounts, namespaces and a hundred other things.
                   capability-sys-boot: The capability to boot another kernel.
@@ -457,6 +460,28 @@ options:
                     elements: str
                     description:
                       - "Data: may be read, written, created and locked. Paths as for C(config)."
+                  execute:
+                    type: list
+                    elements: dict
+                    description:
+                      - Programs that it executes, in the child's own profile.
+                    suboptions:
+                      path:
+                        type: str
+                        required: true
+                        description:
+                          - The program, or a pattern of several. A directory is no program.
+                      transition:
+                        type: str
+                        required: true
+                        description:
+                          - "C(inherit): a child has no children of its own."
+                  libraries:
+                    type: list
+                    elements: str
+                    description:
+                      - "Libraries and modules: may be read and mapped as code, as Python's and Node's native modules
+                        and a JVM's libraries are. Paths as for C(config)."
                   listen:
                     type: list
                     elements: dict
@@ -551,7 +576,8 @@ options:
                     description:
                       - "Names of temporary files and directories, below /tmp and /var/tmp: may be read, written,
                         created and locked by the user that owns them. A name begins with at least three plain
-                        characters, and is none that other programs make, such as C(tmp*)."
+                        characters; one that other programs make too, such as C(tmp*), must be accepted as
+                        C(write-tmp)."
               path:
                 type: str
                 required: true
@@ -571,6 +597,12 @@ options:
                   inherit: The program runs in the service's own profile.
                   profile: The program runs in another profile, which is loaded under its name.
                   child: The program runs in a child profile of the service's, which is rendered with it.
+          libraries:
+            type: list
+            elements: str
+            description:
+              - "Libraries and modules: may be read and mapped as code, as Python's and Node's native modules and a
+                JVM's libraries are. Paths as for C(config)."
           listen:
             type: list
             elements: dict
@@ -668,8 +700,8 @@ options:
             elements: str
             description:
               - "Names of temporary files and directories, below /tmp and /var/tmp: may be read, written, created and
-                locked by the user that owns them. A name begins with at least three plain characters, and is none
-                that other programs make, such as C(tmp*)."
+                locked by the user that owns them. A name begins with at least three plain characters; one that other
+                programs make too, such as C(tmp*), must be accepted as C(write-tmp)."
       sha256:
         type: str
         description:
