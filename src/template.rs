@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::WantedMode;
+use crate::glob::Glob;
 use crate::problem::Problem;
 use crate::profile::Mode;
 use crate::service::{Confinement, Execute, Label, Origin, PathPattern, Program, Service, SignalRule, Terms};
@@ -448,9 +449,13 @@ fn deny_by_class(
     warnings: &mut Vec<String>,
     child: &str,
 ) {
+    let paths = service.layers.iter().flat_map(|layer| &layer.terms.deny);
+    let denied_already: Vec<Glob> = paths
+        .filter_map(|path| Glob::new(led_to(path, facts).0.with_contents().as_str(), facts.variables).ok())
+        .collect();
     for denial in class::denials(service.class) {
         let mut yielded = Vec::new();
-        let rules = denial::rules(denial, asked, facts.variables, &mut yielded);
+        let rules = denial::rules(denial, asked, &denied_already, facts.variables, &mut yielded);
         body.add(format!("class {}, denied: {}", service.class, denial.what), rules);
         let told: BTreeSet<_> = yielded.into_iter().map(|(what, it)| (what, &it.value, &it.pointer)).collect();
         warnings.extend(told.into_iter().map(|(what, value, pointer)| {

@@ -42,10 +42,12 @@ impl Asked {
     }
 }
 
-/// The rules of a denial that are left beside what is asked for; what makes it give way is added to `yielded`.
+/// The rules of a denial that are left beside what is asked for; what makes it give way is added to `yielded`. What the
+/// service itself denies needs no rule, and gives way to nothing.
 pub(super) fn rules<'a>(
     denial: &'static Denial,
     asked: &'a [Asked],
+    denied_already: &[Glob],
     variables: &Variables,
     yielded: &mut Vec<(&'static str, &'a Asked)>,
 ) -> Vec<String> {
@@ -55,6 +57,9 @@ pub(super) fn rules<'a>(
         let mut permissions = denial.permissions.to_owned();
         // A variable that is not declared is an error of the whole text, which the parser tells.
         if let Ok(denied) = Glob::new(&pattern, variables) {
+            if denied_already.iter().any(|own| own.covers(&denied)) {
+                continue;
+            }
             for it in asked.iter().filter(|it| it.glob.meets(&denied)) {
                 let before = permissions.len();
                 permissions.retain(|letter| !it.permissions.contains(letter));

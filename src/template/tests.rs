@@ -415,6 +415,14 @@ fn a_child_has_names_and_where_it_connects_name_resolution() {
 }
 
 #[test]
+fn what_the_service_denies_itself_is_denied_once_and_gives_way_to_nothing() {
+    let rendered = rendered(json!({ "config": ["/etc"], "deny": ["/etc/ssl/private"] }));
+    let denied: Vec<&str> = rendered.text.lines().filter(|line| line.contains("/etc/ssl/private")).collect();
+    assert_eq!(denied, ["  audit deny /etc/ssl/private{,/**} mrwklx,"]);
+    assert!(!rendered.text.contains("/etc/shadow") && rendered.text.contains("pki/tls/private/{,**} mwklx,"));
+}
+
+#[test]
 fn what_is_included_is_told_on_every_run() {
     let warnings = rendered(json!({ "rules": ["include <abstractions/python>"] })).warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
