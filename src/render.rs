@@ -43,6 +43,11 @@ pub struct RenderedText {
 /// What is wrong with services on every host, and profiles of one name or for one program.
 pub fn render(desired: &Desired) -> Result<Rendered, Vec<Problem>> {
     let variables = variables(desired);
+    let brought = desired.files.iter().filter_map(|file| match &file.content {
+        Some(Content::Inline(text)) => Some((file.path.as_str().to_owned(), Arc::clone(text))),
+        _ => None,
+    });
+    let brought = brought.collect();
     let mut renderer = Renderer {
         facts: Facts {
             variables: &variables,
@@ -50,6 +55,7 @@ pub fn render(desired: &Desired) -> Result<Rendered, Vec<Problem>> {
             abis: None,
             programs: &BTreeMap::new(),
             links: &BTreeMap::new(),
+            brought: &brought,
         },
         rendered: Rendered { texts: Vec::new(), omitted: Vec::new(), warnings: Vec::new() },
         problems: Vec::new(),

@@ -7,6 +7,7 @@
 //! left out in silence.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::document::WantedMode;
 use crate::glob::Glob;
@@ -14,6 +15,7 @@ use crate::problem::Problem;
 use crate::profile::Mode;
 use crate::service::{Confinement, Execute, Label, Origin, PathPattern, Program, Service, SignalRule, Terms};
 use crate::syntax::{Rule, Subject, Variables};
+use crate::tree::Text;
 
 mod breadth;
 mod class;
@@ -46,6 +48,8 @@ pub struct Facts<'a> {
     pub programs: &'a BTreeMap<Program, Found>,
     /// Where paths lead whose last or other components are links: those of [`paths`] that lead elsewhere.
     pub links: &'a BTreeMap<String, String>,
+    /// The texts of files that the document brings, by their paths in the policy directory.
+    pub brought: &'a BTreeMap<String, Arc<Text>>,
 }
 
 /// Where facts come from.
@@ -185,6 +189,7 @@ pub fn render(service: &Service, mode: WantedMode, facts: Facts<'_>) -> Result<R
     let executable = judge.executable();
     judge.abi();
     let asked = judge.asked(&executable);
+    judge.local_additions();
     let children = children(service, &mut judge);
     judge.together(&asked.iter().chain(children.iter().flat_map(|child| &child.asked)).collect::<Vec<_>>());
     judge.contradictions(&asked, &children);

@@ -19,12 +19,18 @@ pub(super) struct HostFacts<'a> {
     abis: BTreeSet<String>,
     programs: &'a BTreeMap<Program, Found>,
     links: &'a BTreeMap<String, String>,
+    brought: BTreeMap<String, Arc<Text>>,
 }
 
 impl<'a> HostFacts<'a> {
     /// The facts once the includes among `goals` are written.
     pub(super) fn new(observed: &'a Observed, goals: &[Goal]) -> Self {
         let includes = goals.iter().filter(|goal| matches!(goal.entry, EntryOf::File(_)));
+        let brought = includes
+            .clone()
+            .flat_map(|goal| &goal.places)
+            .filter_map(|place| Some((place.path.as_str().to_owned(), Arc::clone(place.target.text()?))));
+        let brought = brought.collect();
         let texts = includes.flat_map(|goal| &goal.places).map(|place| {
             let path: PathBuf = observed.policy_dir.join(place.path.as_str());
             (path, place.target.text().cloned())
@@ -41,7 +47,7 @@ impl<'a> HostFacts<'a> {
                 abis.extend(names.iter().cloned());
             }
         }
-        Self { variables, abis, programs: &observed.programs, links: &observed.links }
+        Self { variables, abis, programs: &observed.programs, links: &observed.links, brought }
     }
 
     pub(super) fn facts(&self) -> Facts<'_> {
@@ -51,6 +57,7 @@ impl<'a> HostFacts<'a> {
             abis: Some(&self.abis),
             programs: self.programs,
             links: self.links,
+            brought: &self.brought,
         }
     }
 }

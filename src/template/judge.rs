@@ -8,7 +8,7 @@ use super::{Executable, Facts, FileTerm, Found, Interpreter, Knowledge, RunBy, b
 use crate::acceptance::Objection;
 use crate::glob::Glob;
 use crate::problem::{Problem, ProblemCode};
-use crate::service::{AbiName, Confinement, Direction, Execute, PathPattern, Program, Service, Terms};
+use crate::service::{AbiName, Confinement, Direction, Execute, PathPattern, Program, RuleText, Service, Terms};
 use crate::syntax::{Rule, Subject, Unexpandable};
 
 /// Looks for what is wrong.
@@ -228,14 +228,42 @@ impl<'a> Judge<'a> {
         }
         for (at, rule) in terms.rules.iter().enumerate() {
             if let Some(file) = rule.included() {
-                self.warn(&format!(
-                    "what <{file}> says, which {pointer}/rules/{at} includes, is not judged: read it on each host that has it"
-                ));
+                self.judge_included(file, &format!("{pointer}/rules/{at}"));
             }
             let read = Rule::read(rule.as_str());
             if !read.denies {
                 self.ask_by_rule(asked, format!("{pointer}/rules/{at}"), rule.as_str(), &read.subject);
             }
+        }
+    }
+
+    /// Judges a file that the profile includes at `place`, rule by rule, where the document brings it and each rule stands
+    /// on a line of its own. What is not judged is told. No class denial gives way to what is included.
+    fn judge_included(&mut self, file: &str, place: &str) {
+        let brought = self.facts.brought.get(file).and_then(|text| std::str::from_utf8(&text.bytes).ok());
+        let is_rule = |line: &&str| !line.is_empty() && (!line.starts_with('#') || line.starts_with("#include"));
+        let rules = brought.map(|text| text.lines().map(str::trim).filter(is_rule).map(RuleText::new));
+        let Some(Ok(rules)) = rules.map(Iterator::collect::<Result<Vec<_>, _>>) else {
+            self.warn(&format!(
+                "what <{file}> says, which {place} includes, is not judged: read it on each host that has it"
+            ));
+            return;
+        };
+        for rule in rules {
+            if let Some(other) = rule.included() {
+                self.warn(&format!("what <{other}> says, which <{file}> at {place} includes, is not judged"));
+            }
+            let Rule { denies: false, subject } = Rule::read(rule.as_str()) else { continue };
+            self.ask_by_rule(&mut Vec::new(), place.to_owned(), &format!("{rule} in <{file}>"), &subject);
+        }
+    }
+
+    /// Judges the additions of the host that the document itself brings.
+    pub(super) fn local_additions(&mut self) {
+        let service = self.service;
+        let file = format!("local/{}", service.file);
+        if self.facts.brought.contains_key(&file) {
+            self.judge_included(&file, &service.pointer);
         }
     }
 

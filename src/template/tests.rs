@@ -49,6 +49,7 @@ fn on_host(service: &Service, mode: WantedMode, programs: &[(&str, Found)]) -> R
         abis: Some(&abis),
         programs: &programs,
         links: &BTreeMap::from([("/etc/linked".to_owned(), "/srv/a, b".to_owned())]),
+        brought: &BTreeMap::new(),
     };
     render(service, mode, facts)
 }
@@ -60,6 +61,7 @@ fn without_host(service: &Service) -> Result<Rendered, Vec<Problem>> {
         abis: None,
         programs: &BTreeMap::new(),
         links: &BTreeMap::new(),
+        brought: &BTreeMap::new(),
     };
     render(service, ENFORCE, facts)
 }
@@ -415,6 +417,40 @@ fn a_child_has_names_and_where_it_connects_name_resolution() {
 }
 
 #[test]
+fn what_the_document_brings_to_be_included_is_judged_or_told() {
+    let outcome = |path: &str, text: &str| {
+        let brought = BTreeMap::from([(path.to_owned(), Arc::new(Text::new(text.as_bytes().to_vec())))]);
+        let facts = Facts {
+            variables: &variables(),
+            knowledge: Knowledge::Defaults,
+            abis: None,
+            programs: &BTreeMap::new(),
+            links: &BTreeMap::new(),
+            brought: &brought,
+        };
+        render(&service(json!({ "rules": ["include if exists <abstractions/own>"] })), ENFORCE, facts)
+    };
+    for (path, pointer) in [("abstractions/own", "/rules/0"), ("local/usr.bin.app", "")] {
+        let problems = outcome(path, "  # wide\n  /etc/** rw,\n\n  /srv/x r,\n").unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(
+            (problems[0].pointer.as_str(), problems[0].code),
+            (&*format!("/profiles/0/service{pointer}"), ProblemCode::TooBroad)
+        );
+        assert!(problems[0].message.contains(&format!("/etc/** rw, in <{path}>")), "{problems:?}");
+        let hidden = outcome(path, "#include <x>\n").unwrap().warnings;
+        assert!(hidden.iter().any(|warning| warning.contains(&format!("what <{path}> says"))), "{hidden:?}");
+        let narrow = outcome(path, "/home/app/x r,\ndeny /srv/** w,\n").unwrap();
+        assert!(!narrow.warnings.iter().any(|warning| warning.contains(path)), "{:?}", narrow.warnings);
+        assert!(
+            narrow.text.contains("audit deny @{HOME}/{,**} mrwklx,"),
+            "no addition opens a denial: {}",
+            narrow.text
+        );
+    }
+}
+
+#[test]
 fn what_the_service_denies_itself_is_denied_once_and_gives_way_to_nothing() {
     let rendered = rendered(json!({ "config": ["/etc"], "deny": ["/etc/ssl/private"] }));
     let denied: Vec<&str> = rendered.text.lines().filter(|line| line.contains("/etc/ssl/private")).collect();
@@ -469,6 +505,7 @@ fn a_value_that_is_no_path_once_expanded_is_refused() {
             abis: None,
             programs: &BTreeMap::new(),
             links: &BTreeMap::new(),
+            brought: &BTreeMap::new(),
         };
         let problems = render(&service, ENFORCE, facts).unwrap_err();
         assert_eq!(problems[0].pointer, "/profiles/0/service/data/0", "{path}");
