@@ -373,7 +373,10 @@ fn cases() -> ProptestConfig {
 #[test]
 fn no_value_says_more_than_itself() {
     let passed: std::cell::RefCell<BTreeMap<&str, usize>> = std::cell::RefCell::default();
-    let mut runner = proptest::test_runner::TestRunner::new(cases());
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 40 * u32::try_from(FIELDS.len()).unwrap(),
+        ..cases()
+    });
     let outcome = runner.run(&(0..FIELDS.len(), 0..4_usize, hostile()), |(field, beginning, rest)| {
         let field = FIELDS[field];
         // One in four is left to begin as it may.
