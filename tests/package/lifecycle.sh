@@ -72,7 +72,27 @@ chroot empty /bin/aa-converge-static apply --kernel skip /document.json >empty/r
 ((code == 4)) || fail "without a parser, apply ended with $code"
 expect_report empty/report.json '.failed and .error.code != null'
 
-echo "5. upgrade: an edited profile and what was applied stay"
+echo "5. upgrade to an older file: what is loaded, and cached for the next boot, is the new profile"
+# The machine's kernel is out of reach in here, so the parser is kept from loading; all else it does as it is called.
+here=/usr/local/sbin
+printf '#!/bin/sh\nexit 0\n' >$here/aa-enabled
+printf '#!/bin/sh\nexec /sbin/apparmor_parser --skip-kernel-load --kernel-features=/etc/apparmor.d/abi/3.0 "$@"\n' \
+    >$here/apparmor_parser
+chmod 0755 $here/aa-enabled $here/apparmor_parser
+dpkg --install aa-converge.deb
+cached=$(echo /var/cache/apparmor/*/aa-converge)
+[[ -f $cached ]] || fail "installing the package left no compiled profile"
+cp "$cached" before.cache
+dpkg --install older-profile.deb
+grep -q /srv/nobody $profile || fail "the upgrade did not bring its profile"
+[[ $profile -ot $cached ]] || fail "the profile is not older than what was cached"
+$here/apparmor_parser --skip-cache --ofile=after.cache $profile
+cmp -s before.cache after.cache && fail "the two profiles compile to the same"
+cmp "$cached" after.cache || fail "after the upgrade, the old profile is still cached"
+rm $here/aa-enabled $here/apparmor_parser
+dpkg --install aa-converge.deb
+
+echo "6. upgrade: an edited profile and what was applied stay"
 echo '# edited' >>$profile
 dpkg --install --force-confold later.deb
 grep -qx '# edited' $profile || fail "the upgrade overwrote an edited profile"
@@ -80,17 +100,17 @@ grep -qx '# edited' $profile || fail "the upgrade overwrote an edited profile"
 expect_report upgraded.json '.changed == false and (.failed | not)'
 [[ -L $wants ]] || fail "the upgrade disabled the service"
 
-echo "6. switched off, it stays so"
+echo "7. switched off, it stays so"
 rm $wants
 dpkg --install --force-confold later.deb
 [[ ! -L $wants ]] || fail "installing again enabled a disabled service"
 
-echo "7. remove: policy and state stay"
+echo "8. remove: policy and state stay"
 dpkg --remove aa-converge
 [[ ! -e /usr/bin/aa-converge ]] || fail "the program is still there"
 [[ -e $own && -e /var/lib/aa-converge/state.json ]] || fail "removing the package removed policy or state"
 
-echo "8. purge: originals that are replaced stay, and it says so"
+echo "9. purge: originals that are replaced stay, and it says so"
 dpkg --purge aa-converge 2>purge.log
 cat purge.log
 grep -q '/var/lib/aa-converge is kept' purge.log || fail "the purge does not say what it keeps"
@@ -98,7 +118,7 @@ grep -q '/var/lib/aa-converge is kept' purge.log || fail "the purge does not say
 expect_absent $profile /etc/apparmor.d/local/aa-converge /etc/aa-converge/README \
     /etc/systemd/system/timers.target.wants/aa-converge.timer /usr/share/aa-converge /usr/share/doc/aa-converge
 
-echo "9. taken back with the document, nothing is left after a purge"
+echo "10. taken back with the document, nothing is left after a purge"
 dpkg --install aa-converge.deb
 printf '{"version": 1, "owner": "web-fleet", "prune": true, "allow_empty": true}' |
     "${apply[@]}" >uninstall.json

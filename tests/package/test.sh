@@ -22,6 +22,11 @@ cp tests/package/lifecycle.sh examples/fleet.json "$payload"
 dpkg-deb --raw-extract "$payload/aa-converge.deb" "$payload/later"
 sed -i 's/^Version: .*/&+later/' "$payload/later/DEBIAN/control"
 dpkg-deb --root-owner-group -Znone --build "$payload/later" "$payload/later.deb" >/dev/null
+
+# And one whose profile is another, and older than what the installed one's cache is dated.
+sed -i 's|^  include if exists|  deny /srv/nobody r,\n&|' "$payload/later/etc/apparmor.d/aa-converge"
+touch --date=2001-01-01 "$payload/later/etc/apparmor.d/aa-converge"
+dpkg-deb --root-owner-group -Znone --build "$payload/later" "$payload/older-profile.deb" >/dev/null
 rm -rf "$payload/later"
 
 tests/roots/enter.sh "$suite" "$payload" bash /t/lifecycle.sh
