@@ -46,7 +46,25 @@ for file in /usr/share/man/man8/aa-converge{,-apply,-export,-render,-schema,-sta
 done
 aa-converge schema document | cmp - /usr/share/aa-converge/schemas/document.v1.json ||
     fail "the packaged schema is not the program's"
-bash -c '. /usr/share/bash-completion/completions/aa-converge && complete -p aa-converge' >/dev/null
+
+# expect_completion LINE WORD…: what bash offers at the end of a command line.
+expect_completion() {
+    local offered
+    # shellcheck disable=SC2016 # It is the inner shell that expands these.
+    offered=$(bash -c '
+        . /usr/share/bash-completion/completions/aa-converge
+        mapfile -td " " COMP_WORDS < <(printf "%s" "$1 ")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        completion=$(complete -p aa-converge | sed "s/.* -F \([^ ]*\) .*/\1/")
+        "$completion" aa-converge "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        echo "${COMPREPLY[*]}"' completion "$1")
+    shift
+    [[ $offered == "$*" ]] || fail "bash completes to $offered in place of $*"
+}
+expect_completion 'aa-converge apply --kernel ' require skip
+expect_completion 'aa-converge schema ' -h --help document report status
+expect_completion 'aa-converge apply --det' --detailed-exitcodes
+expect_completion 'aa-converge sta' status
 
 echo "2. its profile compiles here, and the document finds it as the package ships it"
 apparmor_parser --skip-kernel-load --skip-cache --kernel-features /etc/apparmor.d/abi/3.0 $profile
