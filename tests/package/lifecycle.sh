@@ -136,11 +136,19 @@ grep -q '/var/lib/aa-converge is kept' purge.log || fail "the purge does not say
 expect_absent $profile /etc/apparmor.d/local/aa-converge /etc/aa-converge/README \
     /etc/systemd/system/timers.target.wants/aa-converge.timer /usr/share/aa-converge /usr/share/doc/aa-converge
 
-echo "10. taken back with the document, nothing is left after a purge"
+echo "10. taken back with the document, nothing is left after a purge, but for a journal that is pending"
 dpkg --install aa-converge.deb
 printf '{"version": 1, "owner": "web-fleet", "prune": true, "allow_empty": true}' |
     "${apply[@]}" >uninstall.json
 expect_report uninstall.json '.changed and (.failed | not)'
 grep -q '/srv/\*\* r, }$' /etc/apparmor.d/usr.local.bin.rotate-uploads || fail "the original is not back"
+# What an interrupted run would have left.
+mkdir -p /var/lib/aa-converge/journal
+echo interrupted >/var/lib/aa-converge/journal/undo
+dpkg --purge aa-converge 2>purge.log
+grep -q 'is kept: it holds how to undo' purge.log || fail "the purge does not say that it keeps the journal"
+[[ -s /var/lib/aa-converge/journal/undo ]] || fail "the purge removed a pending journal"
+rm /var/lib/aa-converge/journal/undo
+dpkg --install aa-converge.deb
 dpkg --purge aa-converge
 expect_absent $own /var/lib/aa-converge /run/aa-converge $profile /etc/aa-converge $wants
