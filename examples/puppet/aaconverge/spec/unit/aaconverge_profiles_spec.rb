@@ -111,6 +111,34 @@ describe Puppet::Type.type(:aaconverge_profiles) do
     end
   end
 
+  it 'shows nothing of a document that is Sensitive' do
+    Puppet[:show_diff] = true
+    diff = { 'before_header' => nil, 'after_header' => 'local/x', 'before' => nil, 'after' => "a secret\n", 'prepared' => nil }
+    answering(in_sync.merge('diff' => [diff])) do |program, _|
+      declared = Puppet::Resource.new(:aaconverge_profiles, 'web-fleet', parameters: { command: program, document: {} })
+      declared.sensitive_parameters = [:document]
+      policy = declared.to_ral
+      expect(policy.provider).not_to receive(:notice)
+      policy.provider.document = policy[:document]
+    end
+  end
+
+  it 'shows text beyond ASCII whatever the locale is' do
+    Puppet[:show_diff] = true
+    diff = { 'before_header' => nil, 'after_header' => 'local/x', 'before' => nil, 'after' => "# Straße\n", 'prepared' => nil }
+    locale = Encoding.default_external
+    answering(in_sync.merge('diff' => [diff])) do |program, _|
+      policy = resource(command: program)
+      expect(policy.provider).to receive(:notice).with(satisfy { |text| text.valid_encoding? && text.include?('+# Straße') })
+      Puppet::Util.withenv('LC_ALL' => 'C') do
+        Encoding.default_external = Encoding::US_ASCII
+        policy.provider.document = policy[:document]
+      end
+    end
+  ensure
+    Encoding.default_external = locale
+  end
+
   it 'fails when there is no answer' do
     expect { resource(command: '/bin/false').provider.differences }.to raise_error(Puppet::Error, /no JSON object but.*exit 1/)
   end

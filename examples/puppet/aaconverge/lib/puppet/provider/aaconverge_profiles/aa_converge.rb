@@ -98,6 +98,8 @@ Puppet::Type.type(:aaconverge_profiles).provide(:aa_converge) do
 
   def show(diffs)
     return unless Puppet[:show_diff] && resource.show_diff?
+    # What the catalog holds as Sensitive must reach neither the log nor the report.
+    return if resource.parameter(:document).sensitive
 
     diffs.each { |each| notice("#{each['after_header'] || each['before_header']}\n#{each['prepared'] || unified(each)}") }
   end
@@ -106,7 +108,8 @@ Puppet::Type.type(:aaconverge_profiles).provide(:aa_converge) do
     paths = %w[before after].map do |side|
       Tempfile.open('aaconverge', &:itself).tap { |file| File.write(file.path, diff[side].to_s) }
     end
-    diff(*paths.map(&:path))
+    # Ruby takes what diff(1) says for text of the locale, which is none that Puppet can log where that is C.
+    diff(*paths.map(&:path)).force_encoding(Encoding::UTF_8).scrub
   ensure
     paths&.each(&:unlink)
   end
