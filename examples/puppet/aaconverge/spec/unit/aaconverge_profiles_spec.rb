@@ -43,17 +43,34 @@ describe Puppet::Type.type(:aaconverge_profiles) do
     expect { described_class.new(title: 'web-fleet') }.to raise_error(Puppet::Error, /a document is required/)
   end
 
-  it 'requires the packages and the sources' do
-    source = '/srv/policy/usr.sbin.nginx'
-    policy = resource(document: { 'profiles' => [{ 'file' => 'usr.sbin.nginx', 'source' => source }] })
-    catalog = Puppet::Resource::Catalog.new
-    others = [
-      Puppet::Type.type(:package).new(title: 'aa-converge'),
-      Puppet::Type.type(:package).new(title: 'apparmor'),
-      Puppet::Type.type(:file).new(title: source),
-    ]
-    catalog.add_resource(policy, *others)
-    expect(policy.autorequire.map(&:source)).to match_array(others)
+  { nil => '', '/srv/image' => '/srv/image', '/' => '' }.each do |root, prefix|
+    it "requires the packages, and the sources below the root #{root}" do
+      source = '/srv/policy/usr.sbin.nginx'
+      document = { 'profiles' => [{ 'file' => 'usr.sbin.nginx', 'source' => source }] }
+      policy = resource(**{ root: root, document: document }.compact)
+      catalog = Puppet::Resource::Catalog.new
+      others = [
+        Puppet::Type.type(:package).new(title: 'aa-converge'),
+        Puppet::Type.type(:package).new(title: 'apparmor'),
+        Puppet::Type.type(:file).new(title: prefix + source),
+      ]
+      catalog.add_resource(policy, *others)
+      expect(policy.autorequire.map(&:source)).to match_array(others)
+    end
+  end
+
+  it 'tells with noop that there is something to do while the catalog has yet to bring a source' do
+    missing = in_sync.merge('failed' => true, 'msg' => 'cannot open the source')
+    answering(missing) do |program, directory|
+      source = "#{directory}/usr.sbin.nginx"
+      document = { 'profiles' => [{ 'file' => 'usr.sbin.nginx', 'source' => source }] }
+      policy = resource(command: program, noop: true, document: document)
+      catalog = Puppet::Resource::Catalog.new
+      catalog.add_resource(policy)
+      expect { policy.provider.differences }.to raise_error(Puppet::Error, /cannot open the source/)
+      catalog.add_resource(Puppet::Type.type(:file).new(title: 'policy of nginx', path: source))
+      expect(policy.provider.differences).to eq("#{source} is not there yet")
+    end
   end
 
   it 'gives the document on standard input, byte for byte' do

@@ -99,8 +99,11 @@ Puppet::Type.newtype(:aaconverge_profiles) do
 
   autorequire(:package) { %w[aa-converge apparmor] }
 
-  autorequire(:file) do
+  autorequire(:file) { sources }
+
+  # The files that entries of the document have as their `source`, which lie below the root.
+  def sources
     entries = self[:document].values_at('files', 'profiles').compact.flatten
-    entries.map { |entry| entry['source'] if entry.is_a?(Hash) }.compact
+    entries.map { |entry| "#{self[:root]&.chomp('/')}#{entry['source']}" if entry.is_a?(Hash) && entry['source'] }.compact
   end
 end

@@ -17,7 +17,8 @@ Puppet::Type.type(:aaconverge_profiles).provide(:aa_converge) do
 
   # What a run would change, in one line. Changes nothing.
   def differences
-    return "#{resource[:command]} is not installed" if resource.noop? && !which(resource[:command])
+    waiting = resource.noop? && missing
+    return waiting if waiting
 
     report = run('--check')
     return self.class::IN_SYNC unless report['changed']
@@ -38,6 +39,15 @@ Puppet::Type.type(:aaconverge_profiles).provide(:aa_converge) do
   end
 
   private
+
+  # What this run would have brought before, were it not for --noop: the program, or a file that the document has as a
+  # source.
+  def missing
+    return "#{resource[:command]} is not installed" unless which(resource[:command])
+
+    source = resource.sources.find { |path| !File.exist?(path) && resource.catalog&.resource(:file, path) }
+    source && "#{source} is not there yet"
+  end
 
   def run(*options)
     report = answer([command_path, 'apply', '--format', 'json', '--diff', *options, *own_options])
