@@ -108,6 +108,8 @@ answers '.local | .check and .changed and (.failed | not) and (.diff | length > 
     test=True diff=True "${here[@]}"
 answers '.local[] | .result == false and (.comment | contains("install it before"))' \
     state.single aa_converge.applied name=x program=no-such-program
+answers '.local[] | .result == null and .changes == {} and (.comment | contains("is not installed yet"))' \
+    state.single aa_converge.applied name=x program=no-such-program test=True
 answers '.local[] | .result == false and (.comment | contains("the pillar has no document at nowhere"))' \
     state.single aa_converge.applied name=x document_pillar=nowhere program="$program"
 answers '.local[] | .result == false and (.comment | contains("/profiles/0"))' \

@@ -15,6 +15,7 @@ AppArmor policy as one document says, with ``aa-converge``.
 """
 
 import difflib
+import shutil
 
 import salt.utils.data
 from salt.exceptions import CommandExecutionError
@@ -82,6 +83,11 @@ def applied(
     }
     try:
         whole = _whole(document, document_pillar)
+        if __opts__["test"] and shutil.which(program) is None:
+            # A state before this one installs it, or the run that is no test will say that it is missing.
+            ret["result"] = None
+            ret["comment"] = f"{program} is not installed yet, so what it would change is not known"
+            return ret
         report = __salt__["aa_converge.apply"](
             {
                 "owner": name,
