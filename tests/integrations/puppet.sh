@@ -53,8 +53,9 @@ run_tool() {
         hiera_data "$2" >"$agent/hiera/host.yaml"
     fi
     rm -rf "$agent/var/state"
-    # Facts of the machine are nothing to these manifests, and take long to find.
-    puppet apply --detailed-exitcodes --facts_terminus=memory --color=false --confdir="$agent/etc" --vardir="$agent/var" \
+    # Facts of the machine are nothing to these manifests, and take long to find. Agents often run without a locale, and
+    # texts beyond ASCII must be shown all the same.
+    LC_ALL=C puppet apply --show_diff --detailed-exitcodes --facts_terminus=memory --color=false --confdir="$agent/etc" --vardir="$agent/var" \
         --modulepath="$agent/modules" --hiera_config="$agent/hiera.yaml" "${noop[@]}" "$agent/site.pp" \
         >"$agent/log" 2>&1 || code=$?
     # The report is YAML with Ruby's types, which are of no use here.
@@ -102,4 +103,7 @@ example_document() {
 }
 
 matrix
+# A class that is included before there is data for it.
+echo '{"version": 1, "owner": "puppet"}' >"$work/nothing.json"
+step 'without an entry' apply "$work/nothing.json" unchanged
 finish

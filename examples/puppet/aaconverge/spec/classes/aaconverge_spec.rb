@@ -17,7 +17,28 @@ describe 'aaconverge' do
     end
 
     it 'lets nothing be taken away because data got lost' do
-      is_expected.to contain_aaconverge_profiles('puppet').with_document(document('allow_empty' => false))
+      is_expected.to contain_aaconverge_profiles('puppet').with_document(document('prune' => false))
+    end
+  end
+
+  context 'when everything is to go' do
+    let(:params) { { 'allow_empty' => true } }
+
+    it { is_expected.to contain_aaconverge_profiles('puppet').with_document(document('allow_empty' => true)) }
+  end
+
+  context 'when prune is asked for without an entry' do
+    let(:params) { { 'prune' => true } }
+
+    it { is_expected.to contain_aaconverge_profiles('puppet').with_document(document('prune' => true)) }
+  end
+
+  context 'with Sensitive entries' do
+    profiles = [{ 'file' => 'x', 'content' => 'a secret' }]
+    let(:params) { { 'profiles' => sensitive(profiles) } }
+
+    it 'passes the whole document on as Sensitive' do
+      is_expected.to contain_aaconverge_profiles('puppet').with_document(sensitive(document('profiles' => profiles)))
     end
   end
 
@@ -30,9 +51,17 @@ describe 'aaconverge' do
   context 'with data on two levels of Hiera' do
     let(:hiera_config) { File.join(MODULE, 'spec/fixtures/hiera.yaml') }
 
-    it 'puts lists together and takes the nearest of what is no list' do
-      profiles = [{ 'file' => 'usr.sbin.nginx', 'mode' => 'complain' }, { 'file' => 'usr.sbin.nscd', 'mode' => 'enforce' }]
-      is_expected.to contain_aaconverge_profiles('web-fleet').with_document(document('profiles' => profiles))
+    it 'puts lists together, the nearest entry of a file first and alone, and takes the nearest of what is no list' do
+      wanted = document(
+        'accept' => %w[of_this_host fleet_wide].map { |code| { 'code' => code, 'reason' => 'a test of levels' } },
+        'files' => [{ 'path' => 'local/usr.sbin.nginx', 'content' => 'of the host' }],
+        'profiles' => [
+          { 'file' => 'usr.sbin.nginx', 'mode' => 'complain' },
+          { 'mode' => 'complain', 'service' => { 'class' => 'worker', 'executable' => '/usr/local/bin/report-exporter' } },
+          { 'file' => 'usr.sbin.nscd', 'mode' => 'enforce' },
+        ]
+      )
+      is_expected.to contain_aaconverge_profiles('web-fleet').with_document(wanted)
     end
   end
 
