@@ -42,8 +42,10 @@ fn subdirectory(parent: &Path, name: &str) -> Result<PathBuf, Box<dyn Error>> {
 /// One page for the program and one for each of its commands, which the first one names.
 fn write_manual(command: &Command, directory: &Path) -> Result<(), Box<dyn Error>> {
     let source = format!("{} {}", command.get_name(), command.get_version().unwrap_or_default());
-    for command in std::iter::once(command).chain(command.get_subcommands()) {
-        let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let commands = || std::iter::once(command).chain(command.get_subcommands());
+    let pages: Vec<&str> = commands().map(page_of).collect();
+    for command in commands() {
+        let name = page_of(command);
         let man = Man::new(command.clone())
             .title(name)
             .section(SECTION)
@@ -59,9 +61,15 @@ fn write_manual(command: &Command, directory: &Path) -> Result<(), Box<dyn Error
             man.render_subcommands_section(&mut page)?;
         }
         after_help(command).to_writer(&mut page)?;
+        files().to_writer(&mut page)?;
+        see_also(&pages, name).to_writer(&mut page)?;
         fs_err::write(directory.join(format!("{name}.{SECTION}")), page)?;
     }
     Ok(())
+}
+
+fn page_of(command: &Command) -> &str {
+    command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
 /// What `--help` says at its end: a paragraph whose first line ends with a colon is a section, with lines that stay as
@@ -81,6 +89,38 @@ fn after_help(command: &Command) -> Roff {
             }
         }
     }
-    roff.control("SH", ["SEE ALSO"]).text([roman("apparmor(7), apparmor.d(5), apparmor_parser(8)")]);
+    roff
+}
+
+/// Where the program and its service read and write.
+const FILES: [(&str, &str); 7] = [
+    ("/etc/apparmor.d", "The policy directory."),
+    (
+        "/etc/apparmor/parser.conf",
+        "The parser's configuration, which names its cache and the kernel features to compile for.",
+    ),
+    ("/var/cache/apparmor", "The parser's cache, which is kept such that the next boot loads what was applied."),
+    ("/var/lib/aa-converge/state.json", "What is whose, and what was compiled."),
+    ("/var/lib/aa-converge/adopted", "The originals of files that are replaced."),
+    ("/var/lib/aa-converge/journal", "How to undo a run that was interrupted, which the next run does."),
+    ("/etc/aa-converge/*.json", "The documents that aa-converge.service applies."),
+];
+
+fn files() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["FILES"]);
+    for (path, meaning) in FILES {
+        roff.control("TP", []).text([roman(path)]).text([roman(meaning)]);
+    }
+    roff
+}
+
+/// The program's other pages, and AppArmor's.
+fn see_also(pages: &[&str], page: &str) -> Roff {
+    let others = pages.iter().filter(|other| **other != page).map(|other| format!("{other}({SECTION})"));
+    let all: Vec<String> =
+        others.chain(["apparmor(7)", "apparmor.d(5)", "apparmor_parser(8)"].map(str::to_owned)).collect();
+    let mut roff = Roff::new();
+    roff.control("SH", ["SEE ALSO"]).text([roman(all.join(", "))]);
     roff
 }

@@ -9,7 +9,7 @@ use crate::profile::Owner;
 
 /// Makes a host's AppArmor policy what one JSON document says, and reports what changed.
 #[derive(Debug, Parser)]
-#[command(name = "aa-converge", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(name = "aa-converge", version, disable_help_subcommand = true, after_help = format!("{EXAMPLES}\n\n{EXIT_STATUS}"))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -24,13 +24,15 @@ Examples:
   aa-converge status                                           what is installed, and what runs of it
   aa-converge export > policy.json                             this host's policy as a document
   aa-converge render policy.json                               the profiles as text
-  aa-converge schema document > document.v1.json               the document's JSON Schema
+  aa-converge schema document > document.v1.json               the document's JSON Schema";
 
+const EXIT_STATUS: &str = "\
 Exit status:
   0 converged, or nothing to do          4 refused before any change
   2 changed (--detailed-exitcodes)       5 failed, everything is as it was
   3 the document is refused              6 failed, and something could not be undone: see the report
-  64 wrong call                          1 a defect of aa-converge";
+  64 wrong call                          74 done, and the answer could not be written
+  1 a defect of aa-converge";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -63,15 +65,17 @@ pub enum Command {
     Schema(SchemaArgs),
 }
 
-/// Arguments of `apply`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const APPLY_EXAMPLES: &str = "\
 Examples:
   aa-converge apply --root /srv/image policy.json
   aa-converge apply --root /srv/image --check --diff policy.json
   aa-converge apply --format json < policy.json
   aa-converge apply --kernel skip policy.json                  the files alone
-  aa-converge apply --check --detailed-exitcodes policy.json || echo \"status $?\"")]
+  aa-converge apply --check --detailed-exitcodes policy.json || echo \"status $?\"";
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{APPLY_EXAMPLES}\n\n{EXIT_STATUS}"))]
 pub struct ApplyArgs {
     /// The document; `-` is standard input.
     #[arg(default_value = "-", value_name = "FILE")]
@@ -130,7 +134,8 @@ The answer is described by `aa-converge schema status`.
 
 Exit status:
   0 it could be told, whatever it says
-  4, 64 it could not: a report in its place says why")]
+  4, 64 it could not: a report in its place says why
+  74 it could not be written")]
 pub struct StatusArgs {
     /// What is looked at.
     #[command(flatten)]
@@ -153,7 +158,8 @@ The document is described by `aa-converge schema document`.
 
 Exit status:
   0 there is one
-  4, 64 there is none: a report in its place says why")]
+  4, 64 there is none: a report in its place says why
+  74 it could not be written")]
 pub struct ExportArgs {
     /// What is looked at. With the running kernel, what `apply` would load is named.
     #[command(flatten)]

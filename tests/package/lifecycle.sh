@@ -46,6 +46,12 @@ for file in /usr/share/man/man8/aa-converge{,-apply,-export,-render,-schema,-sta
 done
 aa-converge schema document | cmp - /usr/share/aa-converge/schemas/document.v1.json ||
     fail "the packaged schema is not the program's"
+for page in aa-converge aa-converge-apply; do
+    for section in 'EXIT STATUS' FILES 'SEE ALSO'; do
+        gzip --decompress --stdout /usr/share/man/man8/$page.8.gz | grep -qE "^\.SH \"?$section" ||
+            fail "$page(8) has no section $section"
+    done
+done
 
 # expect_completion LINE WORD…: what bash offers at the end of a command line.
 expect_completion() {
@@ -66,7 +72,7 @@ expect_completion 'aa-converge schema ' -h --help document report status
 expect_completion 'aa-converge apply --det' --detailed-exitcodes
 expect_completion 'aa-converge sta' status
 
-echo "2. its profile compiles here, and the document finds it as the package ships it"
+echo "2. its profile compiles here"
 apparmor_parser --skip-kernel-load --skip-cache --kernel-features /etc/apparmor.d/abi/3.0 $profile
 
 echo "3. run"
