@@ -137,7 +137,9 @@ impl Error {
         let remedy = match self {
             Self::Document(_) => "correct the document at the places that `problems` points to",
             Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => "run it as root",
+                io::ErrorKind::PermissionDenied => {
+                    "run it as root; where it is root, something confines it (AppArmor's denials are in the kernel's log)"
+                }
                 io::ErrorKind::ReadOnlyFilesystem => "mount the file system read-write, or choose another --root",
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "make room on the file system and run it again"
