@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the program under the package's profile, enforced by a Debian suite's own kernel: a run that changes, one that
-# does not, one that repairs drift. The kernel must have denied it nothing, and must deny the profile what is not policy.
+# does not, one that repairs drift, and what must leave no trace. The kernel must have denied it nothing, and must deny the
+# profile what is not policy.
 #
 #   confined.sh bookworm|trixie
 set -euo pipefail
@@ -45,7 +46,13 @@ converge() {
 
 mkdir -p /t/out
 [ "$(/t/confined /usr/bin/aa-converge render --format json /t/fleet.json | head -c 1)" = "{" ]
+/t/confined /usr/bin/aa-converge apply --check --format json /t/fleet.json >/t/out/said || {
+    cat /t/out/said
+    exit 1
+}
+grep -q '"created":4' /t/out/said
 converge '4 created'
+/t/confined /usr/bin/aa-converge status --format json >/t/out/said
 converge 'in sync'
 rm /etc/apparmor.d/usr.local.bin.rotate-uploads
 printf metrics-gateway >/sys/kernel/security/apparmor/.remove
@@ -61,6 +68,12 @@ if /t/confined /usr/bin/sh -c 'echo x >/etc/passwd' || /t/confined /usr/bin/sh -
     exit 1
 fi
 dmesg | grep -q 'apparmor="DENIED".*profile="aa-converge" name="/etc/passwd"'
+echo secret >/etc/shadow
+/t/confined /usr/bin/sh -c 'read -r line </etc/passwd'
+if /t/confined /usr/bin/sh -c 'read -r line </etc/shadow'; then
+    echo "the profile lets passwords be read"
+    exit 1
+fi
 echo "every check held"
 GUEST
 chmod 0755 "$payload/payload/run"

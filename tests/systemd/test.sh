@@ -37,6 +37,11 @@ figure=$(sed -n 's/^.*Overall exposure level for aa-converge.service: \([0-9.]*\
 grep -qF "$figure of 10" docs/integrations.md || fail "docs/integrations.md does not give $figure as the exposure"
 echo "exposure $figure"
 
+# The profile and the unit allow the same, but for what the kernel asks of the profile alone.
+of_profile=$(sed -n 's/^  capability \(.*\),$/cap_\1/p' packaging/apparmor.profile | grep -v cap_sys_resource | sort)
+of_unit=$(sed -n 's/^CapabilityBoundingSet=//p' $units/aa-converge.service | tr 'A-Z ' 'a-z\n' | sort)
+[[ -n $of_unit && $of_profile == "$of_unit" ]] || fail "the unit's capabilities are $of_unit, the profile's $of_profile"
+
 # The service's own loop, with a stand-in that fails for one document of three: all are tried, and the failure is told.
 mkdir "$work/documents"
 touch "$work"/documents/{a,b,c}.json
