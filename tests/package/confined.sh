@@ -44,6 +44,18 @@ converge() {
     grep -q "$1" /t/out/said
 }
 
+# A confined process whose profile lets nobody look at it but as docs/integrations.md says.
+cat >/etc/apparmor.d/secretive <<'END'
+abi <abi/3.0>,
+profile secretive {
+  file,
+  ptrace (readby) peer=aa-converge,
+}
+END
+apparmor_parser --replace /etc/apparmor.d/secretive
+(printf 'exec secretive' >/proc/self/attr/exec && exec sleep 600) &
+until grep -q secretive "/proc/$!/attr/current"; do :; done
+
 mkdir -p /t/out
 [ "$(/t/confined /usr/bin/aa-converge render --format json /t/fleet.json | head -c 1)" = "{" ]
 /t/confined /usr/bin/aa-converge apply --check --format json /t/fleet.json >/t/out/said || {
@@ -59,6 +71,10 @@ printf metrics-gateway >/sys/kernel/security/apparmor/.remove
 converge '1 created, 1 reloaded'
 if dmesg | grep 'apparmor="DENIED".*profile="aa-converge'; then
     echo "the profile is in the program's way"
+    exit 1
+fi
+if dmesg | grep 'apparmor="DENIED".*peer="aa-converge'; then
+    echo "a process is asked for more than the documented rule allows"
     exit 1
 fi
 
