@@ -19,6 +19,7 @@ type Aaconverge::Profile = Struct[{
         Optional['data']         => Array[String[1]],
         Optional['deny']         => Array[String[1]],
         Optional['execute']      => Array[Hash[String[1], Data]],
+        Optional['libraries']    => Array[String[1]],
         Optional['listen']       => Array[Hash[String[1], Data]],
         Optional['logs']         => Array[String[1]],
         Optional['rules']        => Array[String[1]],
