@@ -44,7 +44,17 @@ grep '"2 of 6 hosts: 1 changed, 0 unchanged, 1 failed"' "$scratch/canary-failed"
 grep '"canary1: changed: 1 of 1 changed: 1 created"' "$scratch/canary-failed"
 grep '"canary2: failed: there is no policy directory' "$scratch/canary-failed"
 grep '"web4: not begun"' "$scratch/canary-failed"
+: "The same where --limit leaves one canary: it is a batch of its own"
+if rollout canary-limited -e rollout_src="$PWD/files/fleet.json" --limit 'web*:canary2'; then exit 1; fi
+untouched web1 web2 web3 web4
+grep '"1 of 5 hosts: 0 changed, 0 unchanged, 1 failed"' "$scratch/canary-limited"
 mv "$scratch/canary2/etc/apparmor.away" "$scratch/canary2/etc/apparmor.d"
+
+: "A play of one's own tells of a host that was refused"
+ANSIBLE_FORCE_COLOR=0 ansible-playbook -i "$scratch/inventory.yml" own.yml \
+    -e rollout_src="$PWD/files/fleet.json" -e refused=canary2 --check 2>&1 | tee "$scratch/own" || true
+grep '"2 of 2 hosts: 0 changed, 1 unchanged, 1 failed"' "$scratch/own"
+grep '"canary2: failed"' "$scratch/own"
 
 : "A canary is lost while its units are restarted: nothing else begins"
 if rollout lost -e rollout_src="$PWD/files/fleet.json" -e rollout_binary="$scratch/telling" -e lost=canary2; then exit 1; fi
@@ -54,7 +64,7 @@ grep '"2 of 6 hosts: 0 changed, 1 unchanged, 1 failed"' "$scratch/lost"
 grep '"canary2: failed: did not come back: gone.service"' "$scratch/lost"
 
 : "A host of a later batch cannot be reached: the batch after it does not begin"
-if rollout unreachable -e rollout_src="$PWD/files/fleet.json" -e '{"rollout_batches": [2, 1]}' -e unreachable=web2; then exit 1; fi
+if rollout unreachable -e rollout_src="$PWD/files/fleet.json" -e rollout_batches=2,1 -e unreachable=web2; then exit 1; fi
 converged canary1 canary2 web1
 untouched web2 web3 web4
 grep '"4 of 6 hosts: 1 changed, 2 unchanged, 1 failed"' "$scratch/unreachable"
