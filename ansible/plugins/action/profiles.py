@@ -15,7 +15,11 @@ class ActionModule(ProgramAction):
     def module_args(self):
         arguments = super().module_args()
         if arguments.get("src") is not None and "document" not in arguments:
-            arguments["document"] = self.read(arguments.pop("src")).decode("utf-8")
+            src = arguments.pop("src")
+            try:
+                arguments["document"] = self.read(src).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise AnsibleActionFail("%s is no JSON, which is in UTF-8: %s" % (src, error)) from error
         for part in ("profiles", "files"):
             if isinstance(arguments.get(part), list):
                 arguments[part] = [self.with_text(entry) for entry in arguments[part]]
@@ -38,6 +42,11 @@ class ActionModule(ProgramAction):
 
     def read(self, src):
         """The bytes of a file on the controller; decrypted, where it is a vault."""
+        if not isinstance(src, str):
+            raise AnsibleActionFail("`src` is not a path, but %r" % (src,))
         path = self._loader.get_real_file(self._find_needle("files", src))
-        with open(path, "rb") as file:
-            return file.read()
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise AnsibleActionFail("cannot read %s: %s" % (path, error.strerror)) from error
