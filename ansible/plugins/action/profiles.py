@@ -45,8 +45,5 @@ class ActionModule(ProgramAction):
         if not isinstance(src, str):
             raise AnsibleActionFail("`src` is not a path, but %r" % (src,))
         path = self._loader.get_real_file(self._find_needle("files", src))
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise AnsibleActionFail("cannot read %s: %s" % (path, error.strerror)) from error
+        with open(path, "rb") as file:
+            return file.read()
