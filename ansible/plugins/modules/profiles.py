@@ -127,12 +127,12 @@ changed:
 check:
   description:
     - Whether this was a run with C(--check), which has no effect of any kind.
-  returned: always
+  returned: when the program answered
   type: bool
 diff:
   description:
     - "With C(--diff): the texts before and after."
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -140,43 +140,43 @@ diff:
       description:
         - The text after, replacement characters standing for bytes that are not UTF-8; null when C(prepared) is
           given.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     after_base64:
       description:
         - The exact bytes after, base64; only where they are not UTF-8.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     after_header:
       description:
         - The path after; null where there is no file.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     before:
       description:
         - The text before, replacement characters standing for bytes that are not UTF-8; null when C(prepared) is
           given.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     before_base64:
       description:
         - The exact bytes before, base64; only where they are not UTF-8.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     before_header:
       description:
         - The path before; null where there was no file.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     prepared:
       description:
         - Sizes in bytes and SHA-256 in place of texts that are too large (100 KiB a side, 1 MiB in all).
-      returned: always; null where there is none
+      returned: where there is one
       type: str
 elapsed_ms:
   description:
     - How long the parts took, in milliseconds.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     commit:
@@ -197,7 +197,7 @@ elapsed_ms:
 error:
   description:
     - Why the run failed; null when it did not.
-  returned: always; null where there is none
+  returned: on failure; null where the program answered and did not fail
   type: dict
   contains:
     code:
@@ -224,7 +224,7 @@ failed:
 files:
   description:
     - The include files, sorted by path in byte order; unchanged ones only with C(--all).
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -315,7 +315,7 @@ files:
 kernel:
   description:
     - What concerns the running kernel.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     atomic:
@@ -357,7 +357,7 @@ msg:
 needs_restart:
   description:
     - Running processes that should be confined as this document says and are not, until they are restarted.
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -389,7 +389,7 @@ needs_restart:
 problems:
   description:
     - What is wrong with the document, all of it.
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -458,7 +458,7 @@ problems:
 profiles:
   description:
     - The profiles' files, sorted by name in byte order; unchanged ones only with C(--all).
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -625,7 +625,7 @@ profiles:
 recovered:
   description:
     - What the recovery of an interrupted earlier run did; null when there was nothing to recover.
-  returned: always; null where there is none
+  returned: when the program answered; null where there is none
   type: dict
   contains:
     left:
@@ -643,12 +643,12 @@ recovered:
 report:
   description:
     - "The version of the report's form: 1."
-  returned: always
+  returned: when the program answered
   type: int
 rollback:
   description:
     - Whether a failure was undone.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     left:
@@ -672,7 +672,7 @@ rollback:
 summary:
   description:
     - How many profiles and files came to which end.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     created:
@@ -723,7 +723,7 @@ summary:
 tool:
   description:
     - The programs that made it.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     parser:
@@ -739,7 +739,7 @@ tool:
 warnings:
   description:
     - What people should know although it stops nothing.
-  returned: always
+  returned: when there are warnings
   type: list
   elements: str
 architecture:
