@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.aaconverge.apparmor.plugins.plugin_utils.program_action import ProgramAction
 
 
@@ -44,6 +44,10 @@ class ActionModule(ProgramAction):
         """The bytes of a file on the controller; decrypted, where it is a vault."""
         if not isinstance(src, str):
             raise AnsibleActionFail("`src` is not a path, but %r" % (src,))
-        path = self._loader.get_real_file(self._find_needle("files", src))
+        try:
+            path = self._loader.get_real_file(self._find_needle("files", src))
+        except AnsibleError as error:
+            # Before ansible-core 2.19, it would end a whole loop, with no results.
+            raise AnsibleActionFail(str(error)) from None
         with open(path, "rb") as file:
             return file.read()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 
@@ -47,7 +47,10 @@ class ProgramAction(ActionBase):
                 ", ".join(sorted(binaries)),
             )
             return result
-        src = self._find_needle("files", binaries[architecture])
+        try:
+            src = self._find_needle("files", binaries[architecture])
+        except AnsibleError as error:
+            raise AnsibleActionFail(str(error)) from None
         uploaded = self.upload(src)
         refused = self.refuse(uploaded, src, architecture)
         if refused:
