@@ -31,7 +31,7 @@ options:
     type: path
   mode:
     description:
-      - The mode of entries that bring text and name none; short for O(defaults.mode).
+      - The mode of entries that bring text and name none; short for O(defaults.mode), with which it must not be given.
     type: str
     choices: [enforce, complain, kill, unconfined, prompt, default_allow, disabled, as_written]
   list_unchanged:
@@ -52,6 +52,8 @@ options:
       - How many parsers run at once; by default as many as there are processors, as far as memory goes.
     type: int
 notes:
+  - With O(prune), one task holds all entries of its O(owner). Two tasks with the same owner, or a loop over one, would each
+    remove what the other brought.
   - A document equals root on the host, because it decides what programs there may do.
 seealso:
   - module: aaconverge.apparmor.status_info
@@ -93,7 +95,7 @@ EXAMPLES = r"""
   ansible.builtin.systemd_service:
     name: "{{ item }}"
     state: restarted
-  loop: "{{ policy.needs_restart | map(attribute='unit') | select | unique }}"
+  loop: "{{ policy.needs_restart | selectattr('certain') | map(attribute='unit') | select | unique }}"
 
 - name: Apply a whole document, kept as JSON in files/
   aaconverge.apparmor.profiles:
@@ -783,10 +785,12 @@ def main():
             jobs={"type": "int"},
             **DOCUMENT_OPTIONS
         ),
-        mutually_exclusive=[WHOLE] + [(whole, part) for whole in WHOLE for part in PARTS] + [("mode", "defaults")],
+        mutually_exclusive=[WHOLE] + [(whole, part) for whole in WHOLE for part in PARTS],
         required_one_of=[WHOLE + ("owner",)],
         supports_check_mode=True,
     )
+    if module.params["mode"] is not None and (module.params["defaults"] or {}).get("mode") is not None:
+        module.fail_json(msg="parameters are mutually exclusive: mode|defaults.mode")
     report = run(
         module,
         "apply",
@@ -806,8 +810,9 @@ def document(params):
         whole = without_none({part: params[part] for part in DOCUMENT_OPTIONS})
         whole["version"] = 1
         if params["mode"] is not None:
-            whole["defaults"] = {"mode": params["mode"]}
-    # A whole document in JSON goes to the program as it is, which sees its duplicate keys and tells where it is wrong.
+            whole["defaults"] = dict(whole.get("defaults", {}), mode=params["mode"])
+    # Text goes to the program as it is, which tells where it is wrong. Of duplicate keys it learns where the text comes from
+    # `src`; ansible-core before 2.19 makes a dictionary of JSON that a template yields, and keeps the last of them.
     text = whole if isinstance(whole, str) else json.dumps(whole)
     return text.encode("utf-8")
 
