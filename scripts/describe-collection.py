@@ -45,6 +45,10 @@ ARCHITECTURE = {
     "sample": "x86_64",
 }
 
+# When the answer's fields are returned, by module: a failure of `status` is told in a report.
+ANSWERED = {"profiles": "when the program answered", "status_info": "on success"}
+WHERE_THERE = "where there is one"
+
 TYPES = {"string": "str", "boolean": "bool", "integer": "int", "array": "list", "object": "dict"}
 
 HEADER = """\
@@ -134,13 +138,14 @@ def options(schema, parent):
     return spec, documentation
 
 
-def return_values(schema, parent):
+def return_values(schema, parent, null="always; null where there is none"):
+    """The fields as return values; `null` says of those that may be null when they are returned."""
     values = {}
     for name, node in sorted(parent["properties"].items()):
         node, nullable = schema.resolve(node)
         value = {
             "description": [prose(node["description"])],
-            "returned": "always; null where there is none" if nullable else "always",
+            "returned": null if nullable else "always",
             "type": TYPES[node["type"]],
         }
         inner = node
@@ -148,13 +153,29 @@ def return_values(schema, parent):
             inner, _ = schema.resolve(node["items"])
             value["elements"] = TYPES[inner["type"]]
         if inner["type"] == "object":
-            value["contains"] = return_values(schema, inner)
+            # The module leaves out what is null in a difference, because Ansible prints every key that is there.
+            value["contains"] = return_values(schema, inner, WHERE_THERE if name == "diff" else null)
         allowed = choices(inner)
         if allowed:
             value["choices"] = list(allowed)
             value["description"] += [f"V({one}): {text}" for one, text in allowed.items()]
         values[name] = value
     return values
+
+
+def task_values(module, schema, report):
+    """What a task returns: the program's answer, and what it says of itself where there is none."""
+    values = return_values(schema, schema.root)
+    error = return_values(report, report.root)["error"]
+    for name, value in values.items():
+        value["returned"] = value["returned"].replace("always", ANSWERED[module])
+    # Ansible itself prints and returns them, and drops an empty list.
+    values["warnings"]["returned"] = "when there are warnings"
+    for name in ("changed", "failed", "msg"):
+        if name in values:
+            values[name]["returned"] = "always"
+    values["error"] = dict(error, returned="on failure; null where the program answered and did not fail" if "error" in values else "on failure")
+    return {**values, "architecture": ARCHITECTURE, "pushed": PUSHED}
 
 
 def yaml(value, indent=0):
@@ -231,7 +252,7 @@ def generated():
         + '\n"""\n'
     )
     for name, schema in (("profiles", report), ("status_info", status)):
-        values = {**return_values(schema, schema.root), "architecture": ARCHITECTURE, "pushed": PUSHED}
+        values = task_values(name, schema, report)
         path = COLLECTION / f"plugins/modules/{name}.py"
         block = 'RETURN = r"""\n' + "\n".join(yaml(values)) + '\n"""\n'
         yield path, re.sub(r'RETURN = r""".*?\n"""\n', lambda _: block, path.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.aaconverge.apparmor.plugins.plugin_utils.program_action import ProgramAction
 
 
@@ -15,7 +15,11 @@ class ActionModule(ProgramAction):
     def module_args(self):
         arguments = super().module_args()
         if arguments.get("src") is not None and "document" not in arguments:
-            arguments["document"] = self.read(arguments.pop("src")).decode("utf-8")
+            src = arguments.pop("src")
+            try:
+                arguments["document"] = self.read(src).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise AnsibleActionFail("%s is no JSON, which is in UTF-8: %s" % (src, error)) from error
         for part in ("profiles", "files"):
             if isinstance(arguments.get(part), list):
                 arguments[part] = [self.with_text(entry) for entry in arguments[part]]
@@ -38,6 +42,12 @@ class ActionModule(ProgramAction):
 
     def read(self, src):
         """The bytes of a file on the controller; decrypted, where it is a vault."""
-        path = self._loader.get_real_file(self._find_needle("files", src))
+        if not isinstance(src, str):
+            raise AnsibleActionFail("`src` is not a path, but %r" % (src,))
+        try:
+            path = self._loader.get_real_file(self._find_needle("files", src))
+        except AnsibleError as error:
+            # Before ansible-core 2.19, it would end a whole loop, with no results.
+            raise AnsibleActionFail(str(error)) from None
         with open(path, "rb") as file:
             return file.read()

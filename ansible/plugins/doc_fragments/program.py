@@ -16,9 +16,9 @@ options:
     description:
       - Programs on the controller, for hosts that have none; by architecture, as C(uname -m) tells it. Each is found as
         M(ansible.builtin.copy) finds its O(ansible.builtin.copy#module:src).
-      - The one for the host's architecture is copied to O(binary) if that is a path, else to
-        C(/usr/local/sbin/aa-converge). In check mode, and by M(aaconverge.apparmor.status_info), it is used from Ansible's
-        temporary directory and leaves nothing behind.
+      - The one for the host's architecture is copied to O(binary) if that is a path, else under that name into
+        C(/usr/local/sbin), if it runs on the host. In check mode, and by M(aaconverge.apparmor.status_info), it is used
+        from Ansible's temporary directory and leaves nothing behind.
       - A program that is there is never replaced; that is what the role P(aaconverge.apparmor.install#role) is for.
     type: dict
   root:

@@ -31,7 +31,7 @@ options:
     type: path
   mode:
     description:
-      - The mode of entries that bring text and name none; short for O(defaults.mode).
+      - The mode of entries that bring text and name none; short for O(defaults.mode), with which it must not be given.
     type: str
     choices: [enforce, complain, kill, unconfined, prompt, default_allow, disabled, as_written]
   list_unchanged:
@@ -52,6 +52,8 @@ options:
       - How many parsers run at once; by default as many as there are processors, as far as memory goes.
     type: int
 notes:
+  - With O(prune), one task holds all entries of its O(owner). Two tasks with the same owner, or a loop over one, would each
+    remove what the other brought.
   - A document equals root on the host, because it decides what programs there may do.
 seealso:
   - module: aaconverge.apparmor.status_info
@@ -93,7 +95,7 @@ EXAMPLES = r"""
   ansible.builtin.systemd_service:
     name: "{{ item }}"
     state: restarted
-  loop: "{{ policy.needs_restart | map(attribute='unit') | select | unique }}"
+  loop: "{{ policy.needs_restart | selectattr('certain') | map(attribute='unit') | select | unique }}"
 
 - name: Apply a whole document, kept as JSON in files/
   aaconverge.apparmor.profiles:
@@ -127,12 +129,12 @@ changed:
 check:
   description:
     - Whether this was a run with C(--check), which has no effect of any kind.
-  returned: always
+  returned: when the program answered
   type: bool
 diff:
   description:
     - "With C(--diff): the texts before and after."
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -140,43 +142,43 @@ diff:
       description:
         - The text after, replacement characters standing for bytes that are not UTF-8; null when C(prepared) is
           given.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     after_base64:
       description:
         - The exact bytes after, base64; only where they are not UTF-8.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     after_header:
       description:
         - The path after; null where there is no file.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     before:
       description:
         - The text before, replacement characters standing for bytes that are not UTF-8; null when C(prepared) is
           given.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     before_base64:
       description:
         - The exact bytes before, base64; only where they are not UTF-8.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     before_header:
       description:
         - The path before; null where there was no file.
-      returned: always; null where there is none
+      returned: where there is one
       type: str
     prepared:
       description:
         - Sizes in bytes and SHA-256 in place of texts that are too large (100 KiB a side, 1 MiB in all).
-      returned: always; null where there is none
+      returned: where there is one
       type: str
 elapsed_ms:
   description:
     - How long the parts took, in milliseconds.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     commit:
@@ -197,7 +199,7 @@ elapsed_ms:
 error:
   description:
     - Why the run failed; null when it did not.
-  returned: always; null where there is none
+  returned: on failure; null where the program answered and did not fail
   type: dict
   contains:
     code:
@@ -224,7 +226,7 @@ failed:
 files:
   description:
     - The include files, sorted by path in byte order; unchanged ones only with C(--all).
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -315,7 +317,7 @@ files:
 kernel:
   description:
     - What concerns the running kernel.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     atomic:
@@ -357,7 +359,7 @@ msg:
 needs_restart:
   description:
     - Running processes that should be confined as this document says and are not, until they are restarted.
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -389,7 +391,7 @@ needs_restart:
 problems:
   description:
     - What is wrong with the document, all of it.
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -458,7 +460,7 @@ problems:
 profiles:
   description:
     - The profiles' files, sorted by name in byte order; unchanged ones only with C(--all).
-  returned: always
+  returned: when the program answered
   type: list
   elements: dict
   contains:
@@ -625,7 +627,7 @@ profiles:
 recovered:
   description:
     - What the recovery of an interrupted earlier run did; null when there was nothing to recover.
-  returned: always; null where there is none
+  returned: when the program answered; null where there is none
   type: dict
   contains:
     left:
@@ -643,12 +645,12 @@ recovered:
 report:
   description:
     - "The version of the report's form: 1."
-  returned: always
+  returned: when the program answered
   type: int
 rollback:
   description:
     - Whether a failure was undone.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     left:
@@ -672,7 +674,7 @@ rollback:
 summary:
   description:
     - How many profiles and files came to which end.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     created:
@@ -723,7 +725,7 @@ summary:
 tool:
   description:
     - The programs that made it.
-  returned: always
+  returned: when the program answered
   type: dict
   contains:
     parser:
@@ -739,7 +741,7 @@ tool:
 warnings:
   description:
     - What people should know although it stops nothing.
-  returned: always
+  returned: when there are warnings
   type: list
   elements: str
 architecture:
@@ -783,10 +785,12 @@ def main():
             jobs={"type": "int"},
             **DOCUMENT_OPTIONS
         ),
-        mutually_exclusive=[WHOLE] + [(whole, part) for whole in WHOLE for part in PARTS] + [("mode", "defaults")],
+        mutually_exclusive=[WHOLE] + [(whole, part) for whole in WHOLE for part in PARTS],
         required_one_of=[WHOLE + ("owner",)],
         supports_check_mode=True,
     )
+    if module.params["mode"] is not None and (module.params["defaults"] or {}).get("mode") is not None:
+        module.fail_json(msg="parameters are mutually exclusive: mode|defaults.mode")
     report = run(
         module,
         "apply",
@@ -806,8 +810,9 @@ def document(params):
         whole = without_none({part: params[part] for part in DOCUMENT_OPTIONS})
         whole["version"] = 1
         if params["mode"] is not None:
-            whole["defaults"] = {"mode": params["mode"]}
-    # A whole document in JSON goes to the program as it is, which sees its duplicate keys and tells where it is wrong.
+            whole["defaults"] = dict(whole.get("defaults", {}), mode=params["mode"])
+    # Text goes to the program as it is, which tells where it is wrong. Of duplicate keys it learns where the text comes from
+    # `src`; ansible-core before 2.19 makes a dictionary of JSON that a template yields, and keeps the last of them.
     text = whole if isinstance(whole, str) else json.dumps(whole)
     return text.encode("utf-8")
 

@@ -40,7 +40,7 @@ RETURN = r"""
 files:
   description:
     - The include files that an owner holds, sorted by path in byte order.
-  returned: always
+  returned: on success
   type: list
   elements: dict
   contains:
@@ -69,7 +69,7 @@ foreign:
   description:
     - "Profiles in the kernel that no installed file defines, sorted by name: those of docker, libvirt or snapd, or
       what was left when a file changed."
-  returned: always
+  returned: on success
   type: list
   elements: dict
   contains:
@@ -99,7 +99,7 @@ foreign:
 kernel:
   description:
     - The running kernel.
-  returned: always
+  returned: on success
   type: dict
   contains:
     features:
@@ -165,7 +165,7 @@ pending:
   description:
     - What the next run would undo first, because a run was interrupted or is under way right now; null when every run
       has ended.
-  returned: always; null where there is none
+  returned: on success; null where there is none
   type: dict
   contains:
     left:
@@ -183,7 +183,7 @@ pending:
 processes:
   description:
     - Running processes.
-  returned: always
+  returned: on success
   type: dict
   contains:
     confined:
@@ -274,7 +274,7 @@ profiles:
   description:
     - "The files of profiles, sorted by name in byte order: all that are installed, and those that an owner holds and
       that are not there."
-  returned: always
+  returned: on success
   type: list
   elements: dict
   contains:
@@ -419,12 +419,12 @@ profiles:
 status:
   description:
     - "The version of the status's form: 1."
-  returned: always
+  returned: on success
   type: int
 summary:
   description:
     - How many of each.
-  returned: always
+  returned: on success
   type: dict
   contains:
     confined:
@@ -512,7 +512,7 @@ summary:
 tool:
   description:
     - The programs that it was made with.
-  returned: always
+  returned: on success
   type: dict
   contains:
     parser:
@@ -528,9 +528,31 @@ tool:
 warnings:
   description:
     - What people should know.
-  returned: always
+  returned: when there are warnings
   type: list
   elements: str
+error:
+  description:
+    - Why the run failed; null when it did not.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description:
+        - A stable word for programs, so that they can tell what to try again from what to repair. One with C(-) in it
+          is an objection, and the word by which the document's C(accept) overrides it.
+      returned: always
+      type: str
+    message:
+      description:
+        - What was attempted, on what, and why not.
+      returned: always
+      type: str
+    remedy:
+      description:
+        - What to do about it. This version always says something; readers must expect null.
+      returned: always; null where there is none
+      type: str
 architecture:
   description: The host's architecture, as C(uname -m) tells it.
   returned: when the host has no program that it can run

@@ -8,12 +8,10 @@ The module runs first: on a host that has the program, and that is nearly every 
 
 from __future__ import annotations
 
-import os
+import shlex
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-
-INSTALLED = "/usr/local/sbin/aa-converge"
 
 
 class ProgramAction(ActionBase):
@@ -33,26 +31,34 @@ class ProgramAction(ActionBase):
         super().run(tmp, task_vars)
         arguments = self.module_args()
         binaries = arguments.get("controller_binaries")
-        if binaries is not None and not isinstance(binaries, dict):
+        if binaries is not None and not is_text_by_text(binaries):
             raise AnsibleActionFail("`controller_binaries` is not a dictionary of architectures and files")
         in_background = bool(self._task.async_val) and not self._connection.has_native_async
 
         result = self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=in_background)
-        if not binaries or in_background or (result.get("error") or {}).get("code") != "no_program":
+        dest = result.pop("place", None)
+        if not binaries or in_background or dest is None:
             return result
 
         architecture = result["architecture"]
         if architecture not in binaries:
-            result["msg"] += "; `controller_binaries` has none for %s either, only for %s" % (
+            result["msg"] += "\n`controller_binaries` has none for %s either, only for %s" % (
                 architecture,
                 ", ".join(sorted(binaries)),
             )
             return result
-        src = self._find_needle("files", binaries[architecture])
+        try:
+            src = self._find_needle("files", binaries[architecture])
+        except AnsibleError as error:
+            raise AnsibleActionFail(str(error)) from None
         uploaded = self.upload(src)
-        dest = None
+        refused = self.refuse(uploaded, src, architecture)
+        if refused:
+            return refused
         if self.installs and not self._task.check_mode:
-            dest = self.install(uploaded, arguments.get("binary"), task_vars)
+            self.install(uploaded, dest, task_vars)
+        else:
+            dest = None
         result = self._execute_module(module_args=dict(arguments, binary=dest or uploaded), task_vars=task_vars)
         result["pushed"] = {"src": src, "dest": dest}
         # In check mode the copy would be a change, too.
@@ -67,8 +73,23 @@ class ProgramAction(ActionBase):
         self._fixup_perms2([directory, uploaded])
         return uploaded
 
-    def install(self, uploaded, binary, task_vars):
-        dest = binary if binary and os.path.isabs(binary) else INSTALLED
+    def refuse(self, uploaded, src, architecture):
+        """The task's failure where the copied program does not run here, or is not aa-converge; else nothing."""
+        tried = self._low_level_execute_command(shlex.quote(uploaded) + " --version")
+        if tried["rc"] == 0 and tried["stdout"].startswith("aa-converge "):
+            return None
+        said = (tried["stdout"] + tried["stderr"]).strip().splitlines()[-1:] or ["it ended with status %d" % tried["rc"]]
+        message = "the controller's %s does not run on this host as aa-converge: %s" % (src, said[0])
+        remedy = "name one that is made for %s in `controller_binaries`; none was installed" % architecture
+        return {
+            "failed": True,
+            "changed": False,
+            "msg": message + "\n" + remedy,
+            "error": {"code": "wrong_program", "message": message, "remedy": remedy},
+            "architecture": architecture,
+        }
+
+    def install(self, uploaded, dest, task_vars):
         result = self._execute_module(
             module_name="ansible.legacy.copy",
             module_args={"src": uploaded, "dest": dest, "mode": "0755", "remote_src": True},
@@ -76,4 +97,7 @@ class ProgramAction(ActionBase):
         )
         if result.get("failed"):
             raise AnsibleActionFail("cannot copy the program to %s: %s" % (dest, result.get("msg")), result=result)
-        return dest
+
+
+def is_text_by_text(value):
+    return isinstance(value, dict) and all(isinstance(one, str) for pair in value.items() for one in pair)

@@ -30,6 +30,11 @@ def test_mode_is_the_default_of_entries():
     assert json.loads(profiles.document(parts(owner="web", mode="complain")))["defaults"] == {"mode": "complain"}
 
 
+def test_mode_stands_beside_other_defaults():
+    params = parts(owner="web", mode="complain", defaults={"mode": None, "on_confined": "unload"})
+    assert json.loads(profiles.document(params))["defaults"] == {"mode": "complain", "on_confined": "unload"}
+
+
 def test_a_whole_document_goes_on_as_it_is():
     text = '{"version": 1, "owner": "a", "owner": "b", "x": null}'
     assert profiles.document(parts(document=text)) == text.encode()
