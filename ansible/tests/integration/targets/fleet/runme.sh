@@ -51,8 +51,8 @@ grep '"1 of 5 hosts: 0 changed, 0 unchanged, 1 failed"' "$scratch/canary-limited
 mv "$scratch/canary2/etc/apparmor.away" "$scratch/canary2/etc/apparmor.d"
 
 : "A play of one's own tells of a host that was refused"
-ANSIBLE_FORCE_COLOR=0 ansible-playbook -i "$scratch/inventory.yml" own.yml \
-    -e rollout_src="$PWD/files/fleet.json" -e refused=canary2 --check 2>&1 | tee "$scratch/own" || true
+if ANSIBLE_FORCE_COLOR=0 ansible-playbook -i "$scratch/inventory.yml" own.yml \
+    -e rollout_src="$PWD/files/fleet.json" -e refused=canary2 --check 2>&1 | tee "$scratch/own"; then exit 1; fi
 grep '"2 of 2 hosts: 0 changed, 1 unchanged, 1 failed"' "$scratch/own"
 grep '"canary2: failed"' "$scratch/own"
 
