@@ -93,7 +93,7 @@ fn after_help(command: &Command) -> Roff {
 }
 
 /// Where the program and its service read and write.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("/etc/apparmor.d", "The policy directory."),
     (
         "/etc/apparmor/parser.conf",
@@ -101,6 +101,7 @@ const FILES: [(&str, &str); 7] = [
     ),
     ("/var/cache/apparmor", "The parser's cache, which is kept such that the next boot loads what was applied."),
     ("/var/lib/aa-converge/state.json", "What is whose, and what was compiled."),
+    ("/var/lib/aa-converge/state.recent.json", "What of it has changed since that file was written."),
     ("/var/lib/aa-converge/adopted", "The originals of files that are replaced."),
     ("/var/lib/aa-converge/journal", "How to undo a run that was interrupted, which the next run does."),
     ("/etc/aa-converge/*.json", "The documents that aa-converge.service applies."),

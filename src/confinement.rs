@@ -36,7 +36,7 @@ pub enum Telling {
 /// The profiles for executables that were compiled by this program and are loaded, all of interest.
 #[must_use]
 pub fn recorded(ledger: &Ledger, state: &KernelState) -> Vec<Attached> {
-    let profiles = ledger.compiled.values().flat_map(|record| record.profiles.iter());
+    let profiles = ledger.compiled().values().flat_map(|record| record.profiles.iter());
     let loaded = profiles.filter(|profile| state.loaded.contains_key(&profile.name));
     let attached = loaded.filter_map(|profile| {
         let attachment = profile.attachment.clone()?;

@@ -40,7 +40,7 @@ pub struct Export {
 /// # Errors
 /// Several owners hold something, and none was asked for.
 pub fn owner(asked: Option<Owner>, ledger: &Ledger) -> Result<Owner, Error> {
-    let holding: BTreeSet<&Owner> = ledger.held.values().map(|held| &held.owner).collect();
+    let holding: BTreeSet<&Owner> = ledger.held().values().map(|held| &held.owner).collect();
     let holding: Vec<&Owner> = holding.into_iter().collect();
     match (asked, &holding[..]) {
         (Some(asked), _) => Ok(asked),
@@ -143,7 +143,7 @@ impl Exporter<'_> {
 
     /// What is absent on purpose: what this owner keeps away, and what a package ships and somebody deleted.
     fn absences(&mut self) {
-        let kept_away = self.observed.ledger.held.iter().filter(|(_, held)| held.stands == Stands::Absent);
+        let kept_away = self.observed.ledger.held().iter().filter(|(_, held)| held.stands == Stands::Absent);
         let mut paths: BTreeSet<PolicyPath> = kept_away.map(|(path, _)| path.clone()).collect();
         for (path, shipped) in self.survey.packages.iter().flat_map(|packages| packages.iter()) {
             let below = path.strip_prefix(&self.observed.policy_dir).ok().and_then(Path::to_str);
@@ -247,7 +247,7 @@ impl Exporter<'_> {
     }
 
     fn is_of_another(&mut self, path: &PolicyPath) -> bool {
-        let other = self.observed.ledger.held.get(path).map(|held| &held.owner).filter(|owner| **owner != self.owner);
+        let other = self.observed.ledger.held().get(path).map(|held| &held.owner).filter(|owner| **owner != self.owner);
         if let Some(owner) = other {
             *self.of_others.entry(owner.clone()).or_default() += 1;
         }
@@ -256,7 +256,7 @@ impl Exporter<'_> {
 
     /// Whether a package ships the file just so, and the owner has not written it: it is not the document's to bring.
     fn is_as_shipped(&self, path: &PolicyPath, text: &Text) -> bool {
-        let is_written = self.observed.ledger.held.get(path).is_some_and(|held| held.original != Original::Untouched);
+        let is_written = self.observed.ledger.held().get(path).is_some_and(|held| held.original != Original::Untouched);
         let packages = self.survey.packages.as_ref();
         let shipped = packages.and_then(|packages| packages.shipped(&self.observed.policy_dir.join(path.as_str())));
         !is_written && shipped.is_some_and(|shipped| !shipped.is_edited(&text.bytes))
@@ -268,7 +268,7 @@ impl Exporter<'_> {
         let Some(profile) = path.as_str().strip_prefix("local/") else { return false };
         let packages = self.survey.packages.as_ref();
         let is_shipped = packages.is_some_and(|it| it.shipped(&self.observed.policy_dir.join(profile)).is_some());
-        let is_held = self.observed.ledger.held.contains_key(path);
+        let is_held = self.observed.ledger.held().contains_key(path);
         is_shipped
             && !is_held
             && text.scan().includes.is_empty()

@@ -12,9 +12,8 @@ use crate::host::Host;
 use crate::host::dir::{Dir, Listed};
 use crate::host::kernel::Loaded;
 use crate::host::parser::{ParserConf, newest_abi};
-use crate::host::root::{Entry, FileRead, Kind, Root};
-use crate::journal::Journal;
-use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain, Unusable};
+use crate::host::root::{Entry, Kind, Root};
+use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain};
 use crate::plan::{Observed, Places, Standing, Target};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
 use crate::syntax::IncludeKind;
@@ -23,34 +22,21 @@ use crate::tree::{Node, Text, Tree, candidates};
 
 mod kernel;
 mod programs;
+mod state;
 mod survey;
 
+pub use state::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, LEDGER, RECENT, STATE_DIR, read_journal, read_ledger};
 pub use survey::survey;
 
 /// The policy directory, below the root.
 pub const POLICY_DIR: &str = "/etc/apparmor.d";
 /// The parser's configuration, below the root.
 pub const PARSER_CONF: &str = "/etc/apparmor/parser.conf";
-/// Where this program keeps what it remembers, below the root.
-pub const STATE_DIR: &str = "/var/lib/aa-converge";
-/// The ledger's name in [`STATE_DIR`].
-pub const LEDGER: &str = "state.json";
-/// The directory of journals in [`STATE_DIR`].
-pub const JOURNAL_DIR: &str = "journal";
-/// The journal's name in [`JOURNAL_DIR`].
-pub const JOURNAL: &str = "undo";
-/// The directory of adopted files in [`STATE_DIR`]; each is named by the SHA-256 of its bytes.
-pub const ADOPTED_DIR: &str = "adopted";
-
 /// The name of what the last run saw in the kernel, in the directory of the lock.
 pub const SIGHTING: &str = "seen";
 
 /// The largest policy file that is read, in bytes. The largest that any distribution ships has 0.1 MiB.
 const MAX_POLICY_FILE: u64 = 16 << 20;
-/// The largest ledger that is read, in bytes: about 100,000 profiles.
-const MAX_LEDGER: u64 = 512 << 20;
-/// The largest journal that is read, in bytes: the compiled policy of a whole system takes about 100 MiB.
-const MAX_JOURNAL: u64 = 4 << 30;
 /// The largest parser.conf or list of features that is read, in bytes.
 const MAX_CONF: u64 = 4 << 20;
 
@@ -94,7 +80,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     for file in &desired.files {
         reader.place(&file.path)?;
     }
-    for path in ledger.held.keys() {
+    for path in ledger.held().keys() {
         reader.place(path)?;
     }
     // All links that switch profiles stand in the same two directories.
@@ -137,65 +123,12 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     })
 }
 
-/// Reads the ledger; a host without one has an empty one.
-///
-/// # Errors
-/// It cannot be read, is damaged, or a newer version wrote it.
-pub fn read_ledger(host: &Host) -> Result<Ledger, Error> {
-    let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(Ledger::default()) };
-    let Some(read) = state.read(LEDGER, MAX_LEDGER)? else { return Ok(Ledger::default()) };
-    check_ours(&read, state.shown().join(LEDGER))?;
-    Ledger::parse(&read.bytes).map_err(|why| {
-        unusable(state.shown().join(LEDGER), &why, "then the files that it lists are taken over as somebody else's")
-    })
-}
-
-/// Reads the journal that an interrupted run left.
-///
-/// # Errors
-/// It cannot be read, is damaged, or a newer version wrote it.
-pub fn read_journal(host: &Host) -> Result<Option<Journal>, Error> {
-    let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(None) };
-    let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(None) };
-    let Some(read) = directory.read(JOURNAL, MAX_JOURNAL)? else { return Ok(None) };
-    check_ours(&read, directory.shown().join(JOURNAL))?;
-    let journal = Journal::parse(&read.bytes).map_err(|why| {
-        unusable(directory.shown().join(JOURNAL), &why, "then the interrupted run's files stay as they are")
-    })?;
-    Ok(Some(journal))
-}
-
 /// Reads the parser's configuration; without a file, the parser's defaults.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn read_parser_conf(host: &Host) -> Result<ParserConf, Error> {
     read_conf(host).map(|conf| conf.conf)
-}
-
-/// Refuses what this program would not have left: a file of somebody else's, or one that others may write.
-fn check_ours(read: &FileRead, path: PathBuf) -> Result<(), Error> {
-    let ours = Attributes::ours(0o600);
-    if read.attributes.uid == ours.uid && read.attributes.mode & 0o022 == 0 {
-        return Ok(());
-    }
-    Err(Error::Untrusted {
-        why: format!("it belongs to user {} and has mode {:04o}", read.attributes.uid, read.attributes.mode),
-        remedy: format!(
-            "if you trust it: chown {} {1} && chmod 0600 {1}; otherwise move it away",
-            ours.uid,
-            path.display()
-        ),
-        path,
-    })
-}
-
-fn unusable(path: PathBuf, why: &Unusable, then: &str) -> Error {
-    let remedy = match why {
-        Unusable::Newer(_) => "install the aa-converge that wrote it, or a newer one".to_owned(),
-        Unusable::Damaged(_) => format!("the policy was not touched; move {} away: {then}", path.display()),
-    };
-    Error::Untrusted { path, why: why.to_string(), remedy }
 }
 
 struct Conf {
@@ -429,7 +362,7 @@ impl Reader<'_> {
         let mode_only: BTreeSet<PolicyPath> =
             desired.profiles.iter().map(|profile| PolicyPath::from(&profile.file)).collect();
         let mut found = BTreeMap::new();
-        for (path, held) in &ledger.held {
+        for (path, held) in ledger.held() {
             let ours = held.owner == desired.owner || desired.supersedes.contains(&held.owner);
             let needed = mode_only.contains(path) || desired.prune == Prune::Unlisted;
             let Original::Kept(Stands::File { sha256, .. }) = &held.original else { continue };

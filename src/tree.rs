@@ -147,7 +147,10 @@ impl<'a> View<'a> {
         };
         for (child, text) in children {
             let Some(name) = child.file_name().and_then(|name| name.to_str()) else { continue };
-            list(Arc::make_mut(&mut names), name, text.is_some());
+            // A directory of thousands of names is not copied for a file that only gets another text.
+            if names.contains(name) != is_listed(name, text.is_some()) {
+                list(Arc::make_mut(&mut names), name, text.is_some());
+            }
         }
         Node::Directory(names)
     }
@@ -162,9 +165,13 @@ impl<'a> View<'a> {
     }
 }
 
+fn is_listed(name: &str, is_there: bool) -> bool {
+    is_there && !is_skipped_by_parser(name)
+}
+
 /// Has a directory's names hold that of a file that is there, if the parser would read it, and no other.
 fn list(names: &mut BTreeSet<String>, name: &str, is_there: bool) {
-    if is_there && !is_skipped_by_parser(name) {
+    if is_listed(name, is_there) {
         names.insert(name.to_owned());
     } else {
         names.remove(name);

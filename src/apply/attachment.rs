@@ -61,6 +61,10 @@ pub(super) fn compare(
             Err(why) => drop(found.insert(result.step, failed(format!("what was compiled cannot be read: {why}")))),
         }
     }
+    let is_listed_glob = |one: &Attached<'_>| one.step.is_some() && matches!(one.attachment, Attachment::Automaton(_));
+    if !namespaces.values().flatten().any(is_listed_glob) {
+        return Compared { conflicts: found, undecided };
+    }
     let loaded = foreign.iter().map(|(name, attachment)| {
         let attachment = attachment.clone();
         Attached { step: None, file: None, name, attachment }
@@ -108,7 +112,7 @@ fn compiled<'p>(plan: &'p Plan, result: &'p CompiledStep) -> Result<Vec<Attached
 fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep]) -> Vec<Attached<'p>> {
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
     let mut attached = Vec::new();
-    for (file, recorded) in plan.observed.ledger.compiled.iter().filter(|(file, _)| !compiled.contains(file)) {
+    for (file, recorded) in plan.observed.ledger.compiled().iter().filter(|(file, _)| !compiled.contains(file)) {
         for profile in recorded.profiles.iter().filter(|profile| plan.defined.get(&profile.name) == Some(file)) {
             if let Some(automaton) = profile.attachment.as_ref().and_then(AttachmentRecord::automaton) {
                 let attachment = Attachment::Automaton(automaton);

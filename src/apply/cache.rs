@@ -219,7 +219,7 @@ impl<'c> Judged<'c> {
             if entry.action != Action::Keep {
                 judged.changed.insert(&entry.file);
             } else if judged.results.contains_key(&entry.file)
-                || !plan.observed.ledger.compiled.contains_key(&entry.file)
+                || !plan.observed.ledger.compiled().contains_key(&entry.file)
             {
                 judged.doubtful.insert(&entry.file);
             }

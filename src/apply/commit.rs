@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::directories::{Directories, put, remove_empty};
 use super::loading::{Removed, load, prove, refused_by_kernel, remove};
 use super::prepare::{Prepared, refuse_confined};
-use super::state::{drop_journal, forget_adopted, write_journal};
+use super::state::{NextLedger, drop_journal, forget_adopted, forget_stale_changes, write_journal};
 use super::undo::told_in_use;
 use super::{applied, elapsed_ms, unconfined, undo};
 use crate::document::OnConfined;
@@ -17,7 +17,7 @@ use crate::host::dir::Dir;
 use crate::host::kernel::Process;
 use crate::host::replace::Temporary;
 use crate::ledger::Attributes;
-use crate::observe::{LEDGER, POLICY_DIR, SIGHTING, STATE_DIR, standing_of};
+use crate::observe::{JOURNAL_DIR, POLICY_DIR, SIGHTING, STATE_DIR, standing_of};
 use crate::plan::{Effect, EntryOf, Standing};
 use crate::policy::LoadSet;
 use crate::profile::{PolicyPath, ProfileName};
@@ -107,14 +107,16 @@ impl Prepared {
             return Ok(());
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
+        let journal_directory = if changes { Some(state.private_dir(JOURNAL_DIR)?) } else { None };
         // The ledger is written before anything is changed, so that a full disk is found in time, and both at once, since
         // a file system makes two files durable in about the time of one.
         let (journal, ledger) = thread::scope(|scope| {
             let ledger = scope.spawn(|| {
-                let write = |bytes: &Vec<u8>| state.write_temporary(bytes, Attributes::ours(0o600));
-                self.ledger.as_ref().map(write).transpose()
+                let ledger = self.ledger.as_ref().map(|file| NextLedger::write(&state, file)).transpose()?;
+                // The journal's directory may be new.
+                state.sync().map(|()| ledger)
             });
-            let journal = if changes { write_journal(&state, &self.journal.to_bytes()) } else { Ok(()) };
+            let journal = journal_directory.map_or(Ok(()), |it| write_journal(&it, &self.journal.to_bytes()));
             (journal, ledger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let ledger = match journal.and(ledger) {
@@ -134,7 +136,7 @@ impl Prepared {
         let warnings = self.renewal.carry_out(&self.host.host, &self.compiled)?;
         self.compiled.plan.draft.warnings.extend(warnings);
         if let Some(ledger) = ledger {
-            ledger.rename_to(LEDGER)?;
+            ledger.put_in_place()?;
         }
         // From here on the run is done: the next one recognizes a journal whose ledger is in place. Should the ledger
         // be lost with the power, because it could not be flushed, the journal that stays then undoes the run.
@@ -145,6 +147,8 @@ impl Prepared {
             let flushed = if self.ledger.is_some() { state.sync() } else { Ok(()) };
             flushed.and_then(|()| if changes { drop_journal(&self.host.host) } else { Ok(()) })
         });
+        let cleaned =
+            cleaned.and_then(|()| self.ledger.as_ref().map_or(Ok(()), |file| forget_stale_changes(&state, file)));
         let plan = &mut self.compiled.plan;
         let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));
         let cleaned = cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle_directories));

@@ -309,7 +309,7 @@ fn earlier(
     let unrecorded = results.iter().map(|result| result.step).filter(|step| {
         let step = &plan.steps[*step];
         let is_reload = plan.draft.profiles.get(&step.file).is_some_and(|entry| entry.action == Action::Reload);
-        let is_recorded = plan.observed.kernel.is_some() || plan.observed.ledger.compiled.contains_key(&step.file);
+        let is_recorded = plan.observed.kernel.is_some() || plan.observed.ledger.compiled().contains_key(&step.file);
         is_reload && step.touched && !is_recorded
     });
     let steps: Vec<usize> = failed.chain(unrecorded).collect();
@@ -366,7 +366,7 @@ fn look_closer(plan: &mut Plan, host: &Host, results: &[CompiledStep]) -> Result
 /// nothing is to be done.
 fn settle(plan: &mut Plan, result: &mut CompiledStep, earlier: Option<&[CompiledProfile]>) {
     let step = &plan.steps[result.step];
-    let record = plan.observed.ledger.compiled.get(&step.file);
+    let record = plan.observed.ledger.compiled().get(&step.file);
     let kernel = plan.observed.kernel.as_ref();
     result.differs = step.enabled
         && match (kernel, record) {

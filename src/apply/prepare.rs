@@ -15,11 +15,11 @@ use crate::confinement::{Attached, Telling};
 use crate::document::OnConfined;
 use crate::error::Error;
 use crate::host::kernel::KernelState;
-use crate::host::replace::Temporary;
+use crate::host::replace::{Temporary, random_digits};
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::{Ledger, Recorded, Recorder, Stands};
+use crate::ledger::{Ledger, LedgerFile, LedgerId, Recorded, Recorder, Stands};
 use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
@@ -34,8 +34,8 @@ pub struct Prepared {
     pub(super) host: LockedHost,
     pub(super) compiled: Compiled,
     pub(super) journal: Journal,
-    /// The next ledger's bytes; none when it stays as it is.
-    pub(super) ledger: Option<Vec<u8>>,
+    /// The next ledger; none when it stays as it is.
+    pub(super) ledger: Option<LedgerFile>,
     /// The directories that an earlier run made for links, and that no link of this program stands in any more.
     pub(super) idle_directories: Vec<PolicyPath>,
     /// The new files and links, by effect; none for removals, and for places whose directory does not exist yet.
@@ -85,7 +85,7 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
 
 struct Assembled {
     journal: Journal,
-    ledger: Option<Vec<u8>>,
+    ledger: Option<LedgerFile>,
     idle_directories: Vec<PolicyPath>,
     work: KernelWork,
     renewal: Renewal,
@@ -113,10 +113,10 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
     let renewal = Renewal::of(compiled, host)?;
     let directories = missing_directories(&compiled.plan, &host.root)?;
     let (ledger, idle_directories) = next_ledger(compiled, &directories).unzip();
-    let ledger = ledger.map(Ledger::into_bytes);
+    let ledger = ledger.map(|ledger| ledger.into_file(LedgerId::new(random_digits())));
     let plan = &compiled.plan;
     let journal = Journal {
-        ledger_after: ledger.as_deref().map(Digest::of),
+        ledger_after: ledger.as_ref().map(|file| Digest::of(file.bytes())),
         directories,
         places: plan.effects.iter().map(|effect| place_change(effect, host)).collect::<Result<_, _>>()?,
         profiles: profile_changes(compiled, &work, blobs),
@@ -145,7 +145,7 @@ pub(super) fn kernel_work(compiled: &Compiled, host: &Host) -> Result<KernelWork
 fn attached(compiled: &Compiled, sets: &[LoadSet], removals: &[Removal]) -> Vec<Attached> {
     let plan = &compiled.plan;
     let mut records: BTreeMap<&FileName, &[Recorded]> =
-        plan.observed.ledger.compiled.iter().map(|(file, record)| (file, &record.profiles[..])).collect();
+        plan.observed.ledger.compiled().iter().map(|(file, record)| (file, &record.profiles[..])).collect();
     for result in &compiled.results {
         records.insert(&plan.steps[result.step].file, &result.recorded);
     }
@@ -259,16 +259,14 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
     let is_managed = plan.observed.kernel.is_some();
     let unchanged = plan.effects.is_empty()
         && plan.forgotten.is_empty()
-        && plan.held == before.held
+        && plan.held == *before.held()
         && (!is_managed || before.left_loaded.is_empty());
     if unchanged && compiled.results.is_empty() && compiled.gone.is_empty() {
         return None;
     }
     let mut next = std::mem::take(&mut plan.observed.ledger);
-    next.runs = next.runs.wrapping_add(1);
-    next.held.clone_from(&plan.held);
     next.made.extend(directories.iter().filter(|path| path.is_link_directory()).cloned());
-    let links = next.held.iter().filter(|(_, held)| held.stands != Stands::Absent);
+    let links = plan.held.iter().filter(|(_, held)| held.stands != Stands::Absent);
     let used: BTreeSet<PolicyPath> = links.flat_map(|(path, _)| path.parents().collect::<Vec<_>>()).collect();
     let idle = next.made.difference(&used).cloned().collect();
     next.made.retain(|path| used.contains(path));
@@ -279,6 +277,7 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
         next.left_loaded.retain(|name| !plan.defined.contains_key(name));
     }
     let mut recorder = Recorder::new(next);
+    recorder.hold(&plan.held);
     for file in &plan.forgotten {
         recorder.forget(file);
     }

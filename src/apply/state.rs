@@ -1,5 +1,4 @@
-//! What this program keeps for itself: the journal of a run under way, and the adopted files. The ledger is written by
-//! the commit itself, since it ends it.
+//! What this program keeps for itself: the ledger, the journal of a run under way, and the adopted files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,18 +7,47 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::Dir;
+use crate::host::replace::Temporary;
 use crate::host::root::Root;
-use crate::ledger::{Attributes, Held, Original, Stands};
-use crate::observe::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, STATE_DIR};
+use crate::ledger::{Attributes, Held, LedgerFile, Original, Stands};
+use crate::observe::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, LEDGER, RECENT, STATE_DIR};
 use crate::profile::PolicyPath;
 use crate::tree::Text;
 
-/// Writes the journal, durably, before anything that it undoes is done.
-pub(super) fn write_journal(state: &Dir, bytes: &[u8]) -> Result<(), Error> {
-    let directory = state.private_dir(JOURNAL_DIR)?;
+/// A ledger that is durable, and is the one that holds once it is renamed to its place.
+pub(super) struct NextLedger {
+    file: Temporary,
+    place: &'static str,
+}
+
+impl NextLedger {
+    /// Writes it under a temporary name.
+    pub(super) fn write(state: &Dir, file: &LedgerFile) -> Result<Self, Error> {
+        let place = match file {
+            LedgerFile::Whole(_) => LEDGER,
+            LedgerFile::Changes(_) => RECENT,
+        };
+        Ok(Self { file: state.write_temporary(file.bytes(), Attributes::ours(0o600))?, place })
+    }
+
+    /// Makes it the one that holds.
+    pub(super) fn put_in_place(self) -> Result<(), Error> {
+        self.file.rename_to(self.place)
+    }
+}
+
+/// Removes changes that are about an earlier whole ledger than the one that is durably in place, and mean nothing now.
+pub(super) fn forget_stale_changes(state: &Dir, written: &LedgerFile) -> Result<(), Error> {
+    match written {
+        LedgerFile::Whole(_) => state.remove_file(RECENT).map(drop),
+        LedgerFile::Changes(_) => Ok(()),
+    }
+}
+
+/// Writes the journal into its directory, durably, before anything that it undoes is done.
+pub(super) fn write_journal(directory: &Dir, bytes: &[u8]) -> Result<(), Error> {
     directory.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(JOURNAL)?;
-    directory.sync()?;
-    state.sync()
+    directory.sync()
 }
 
 /// Removes the journal: the run that it would undo is complete, or undone.

@@ -10,15 +10,16 @@ use std::path::Path;
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
 use super::loading::{load, remove};
-use super::state::drop_journal;
+use super::state::{NextLedger, drop_journal, forget_stale_changes};
 use crate::error::Error;
 use crate::host::dir::Removal;
 use crate::host::kernel::{Evidence, Kernel, KernelState, Loaded};
+use crate::host::replace::random_digits;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::{Attributes, Stands};
+use crate::ledger::{LedgerId, Stands};
 use crate::observe::{
-    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, STATE_DIR, read_journal, read_ledger, read_parser_conf,
+    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, RECENT, STATE_DIR, read_journal, read_ledger, read_parser_conf,
     standing_of,
 };
 use crate::plan::{Standing, mode_as_compiled};
@@ -285,8 +286,10 @@ fn leave_loaded(host: &Host, in_use: &InUse) -> Result<(), Error> {
     let mut ledger = read_ledger(host)?;
     ledger.left_loaded.extend(in_use.keys().cloned());
     let state = host.root.private_dir(Path::new(STATE_DIR))?;
-    state.write_temporary(&ledger.into_bytes(), Attributes::ours(0o600))?.rename_to(LEDGER)?;
-    state.sync()
+    let file = ledger.into_file(LedgerId::new(random_digits()));
+    NextLedger::write(&state, &file)?.put_in_place()?;
+    state.sync()?;
+    forget_stale_changes(&state, &file)
 }
 
 /// Refuses to undo a run's files and leave what it loaded.
@@ -365,8 +368,13 @@ fn pending_profiles(
 /// Whether the interrupted run had written its ledger, which it does last.
 fn is_complete(journal: &Journal, host: &Host) -> Result<bool, Error> {
     let Some(after) = journal.ledger_after else { return Ok(false) };
-    let ledger = host.root.read(&Path::new(STATE_DIR).join(LEDGER), MAX_LEDGER)?;
-    Ok(ledger.is_some_and(|ledger| Digest::of(&ledger.bytes) == after))
+    for name in [LEDGER, RECENT] {
+        let file = host.root.read(&Path::new(STATE_DIR).join(name), MAX_LEDGER)?;
+        if file.is_some_and(|file| Digest::of(&file.bytes) == after) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn sweep(locked: &LockedHost) -> Result<(), Error> {

@@ -33,7 +33,7 @@ const SUFFIX: &str = ".tmp";
 const ATTEMPTS: u32 = 8;
 
 /// Sixteen hexadecimal digits that nobody can foresee: the standard library seeds its hash maps from the system.
-pub(super) fn random_digits() -> String {
+pub(crate) fn random_digits() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Assumed, MAX_LEDGER, SIGHTING, check_ours};
+use super::state::{MAX_LEDGER, read_ours};
+use super::{Assumed, SIGHTING};
 use crate::error::Error;
 use crate::host::kernel::{Kernel, KernelState};
 use crate::host::{Host, lock};
@@ -28,7 +29,7 @@ pub(super) fn observe_kernel(
     kernel: &dyn Kernel,
     ledger: &Ledger,
 ) -> Result<(KernelState, Option<Sighting>), Error> {
-    let recorded = ledger.compiled.values().flat_map(|record| &record.profiles);
+    let recorded = ledger.compiled().values().flat_map(|record| &record.profiles);
     let ours: BTreeSet<ProfileName> = recorded.map(|profile| profile.name.clone()).collect();
     if let Some(seen) = read_sighting(host)? {
         if kernel.moment()? == seen.moment {
@@ -48,7 +49,5 @@ pub(super) fn observe_kernel(
 /// It cannot be read, or is not ours.
 fn read_sighting(host: &Host) -> Result<Option<Sighting>, Error> {
     let Some(directory) = host.root.existing_private_dir(Path::new(lock::PLACE))? else { return Ok(None) };
-    let Some(read) = directory.read(SIGHTING, MAX_LEDGER)? else { return Ok(None) };
-    check_ours(&read, directory.shown().join(SIGHTING))?;
-    Ok(Sighting::parse(&read.bytes))
+    Ok(read_ours(&directory, SIGHTING, MAX_LEDGER)?.and_then(|bytes| Sighting::parse(&bytes)))
 }

@@ -43,7 +43,7 @@ impl<'a> Freshness<'a> {
         closures: &Closures<'_>,
     ) -> Staleness {
         let ledger = &self.observed.ledger;
-        let Some(record) = ledger.compiled.get(file) else { return Staleness::NeverCompiled };
+        let Some(record) = ledger.compiled().get(file) else { return Staleness::NeverCompiled };
         let mut reasons = Vec::new();
         if record.text != text.digest() {
             reasons.push(Reason::CONTENT.into());
@@ -78,7 +78,7 @@ impl<'a> Freshness<'a> {
 
     /// Why what the kernel runs is not what the ledger records for `file`.
     pub(super) fn kernel_reasons(&self, file: &FileName) -> Vec<Reason> {
-        let (Some(kernel), Some(record)) = (&self.observed.kernel, self.observed.ledger.compiled.get(file)) else {
+        let (Some(kernel), Some(record)) = (&self.observed.kernel, self.observed.ledger.compiled().get(file)) else {
             return Vec::new();
         };
         let reasons = record.profiles.iter();

@@ -128,7 +128,7 @@ pub(super) fn goals(
         closures: Closures::new(View::new(&observed.tree, &nothing), &observed.search),
         owner: desired.owner,
         supersedes: desired.supersedes,
-        uncovered: observed.ledger.held.iter().collect(),
+        uncovered: observed.ledger.held().iter().collect(),
         facts: None,
         problems,
         warnings,
@@ -273,7 +273,7 @@ impl Maker<'_> {
                 IfMissing::Skip => {
                     self.warnings.push(format!("{missing}: skipped"));
                     // What is remembered of the places stays, or is given up as that of any entry that is not listed.
-                    let held = &self.observed.ledger.held;
+                    let held = self.observed.ledger.held();
                     let places = [&goal.main, &disable, &force];
                     self.uncovered.extend(places.into_iter().filter_map(|path| held.get_key_value(path)));
                 }
@@ -284,7 +284,7 @@ impl Maker<'_> {
             }
             return None;
         };
-        let held = self.observed.ledger.held.get(&goal.main);
+        let held = self.observed.ledger.held().get(&goal.main);
         let wrote = held.filter(|held| is_content(&held.stands, &current)).map(|held| &held.original);
         let (base, before) = match (wrote, self.observed.originals.get(&goal.main)) {
             (Some(kept @ Original::Kept(_)), Some(text)) => (Arc::clone(text), kept.clone()),
@@ -408,7 +408,7 @@ impl Maker<'_> {
         let standing = self.observed.standing(path);
         let target = match (wanted, standing.is_effective()) {
             (true, true) => {
-                let held = match (self.observed.ledger.held.get(path), standing.stands()) {
+                let held = match (self.observed.ledger.held().get(path), standing.stands()) {
                     (Some(held), _) => Some(Held { owner: self.owner.clone(), ..held.clone() }),
                     (None, Some(stands)) => {
                         Some(Held { owner: self.owner.clone(), stands, original: Original::Untouched })
@@ -434,7 +434,7 @@ impl Maker<'_> {
     }
 
     fn put(&mut self, goal: &mut Goal, path: PolicyPath, target: Target) {
-        let is_known = self.observed.ledger.held.contains_key(&path);
+        let is_known = self.observed.ledger.held().contains_key(&path);
         let is_there = !matches!(self.observed.standing(&path), Standing::Absent);
         if is_known || is_there || !matches!(target, Target::Absent) {
             let original = self.original(goal, &path, &target);
@@ -449,7 +449,7 @@ impl Maker<'_> {
     /// program's from the start, it is an edit of that file, and no original.
     fn original(&self, goal: &mut Goal, path: &PolicyPath, target: &Target) -> Original {
         let standing = self.observed.standing(path);
-        let held = self.observed.ledger.held.get(path);
+        let held = self.observed.ledger.held().get(path);
         let is_ours = held.is_some_and(|held| match &held.original {
             Original::Untouched => false,
             Original::Nothing => held.stands != Stands::Absent,
@@ -520,7 +520,7 @@ impl Maker<'_> {
 
     /// Whether somebody else's link stands in `force-complain/`, which says nothing of a profile that is switched off.
     fn is_idle_link(&self, force: &PolicyPath) -> bool {
-        let held = self.observed.ledger.held.get(force);
+        let held = self.observed.ledger.held().get(force);
         held.is_none_or(|held| held.original == Original::Untouched) && self.observed.standing(force).is_effective()
     }
 
@@ -543,7 +543,7 @@ impl Maker<'_> {
     }
 
     fn check_owner(&mut self, path: &PolicyPath, pointer: &str) -> Option<()> {
-        let held = self.observed.ledger.held.get(path);
+        let held = self.observed.ledger.held().get(path);
         let other =
             held.map(|held| &held.owner).filter(|owner| **owner != self.owner && !self.supersedes.contains(owner));
         let Some(other) = other else { return Some(()) };

@@ -91,7 +91,7 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
             }
         }
     }
-    let recorded = observed.ledger.compiled.keys();
+    let recorded = observed.ledger.compiled().keys();
     let forgotten = recorded.filter(|file| !installed.contains_key(*file)).cloned().collect();
     Weighed { problems, steps, defined: definitions.into_names(), forgotten, idle_dependents }
 }
@@ -167,7 +167,7 @@ impl Scales<'_> {
         let stale = self.freshness.stale_reasons(&file, &text, forced_complain, &closure, &self.after);
         let inputs = &closure.inputs;
         let kernel = if enabled { self.freshness.kernel_reasons(&file) } else { Vec::new() };
-        if let (true, Some(record)) = (enabled, self.observed.ledger.compiled.get(&file)) {
+        if let (true, Some(record)) = (enabled, self.observed.ledger.compiled().get(&file)) {
             entry.loaded = freshness::loaded_entries(record, self.observed.kernel.as_ref());
         }
         let is_new = matches!(self.observed.standing(&goal.main), Standing::Absent);
@@ -262,7 +262,7 @@ impl Scales<'_> {
                 return None;
             }
         }
-        let record = self.observed.ledger.compiled.get(file);
+        let record = self.observed.ledger.compiled().get(file);
         let entry = ProfileEntry {
             file: file.clone(),
             action: Action::Reload,
@@ -298,7 +298,7 @@ impl Scales<'_> {
 
     /// The names that the installed text of `file` gave to the kernel: as it was compiled, else as its headers say.
     fn defined_before(&mut self, file: &FileName) -> BTreeSet<ProfileName> {
-        if let Some(record) = self.observed.ledger.compiled.get(file) {
+        if let Some(record) = self.observed.ledger.compiled().get(file) {
             return record.profiles.iter().map(|profile| profile.name.clone()).collect();
         }
         let Some(text) = self.observed.standing(&PolicyPath::from(file)).text() else { return BTreeSet::new() };

@@ -33,7 +33,7 @@ pub(crate) fn profile_files(survey: &Survey) -> Vec<ProfileFile> {
         freshness: Freshness::new(observed),
     };
     let installed = installed(view, observed);
-    let held = observed.ledger.held.iter().filter(|(_, held)| held.stands != Stands::Absent);
+    let held = observed.ledger.held().iter().filter(|(_, held)| held.stands != Stands::Absent);
     let held = held.filter_map(|(path, _)| path.as_profile_file());
     let names: BTreeSet<FileName> = installed.keys().cloned().chain(held).collect();
     let defined: BTreeMap<&FileName, Vec<Defined>> =
@@ -49,7 +49,7 @@ pub(crate) fn profile_files(survey: &Survey) -> Vec<ProfileFile> {
 
 /// The include files that are held.
 pub(super) fn include_files(observed: &Observed) -> Vec<IncludeFile> {
-    let held = observed.ledger.held.iter();
+    let held = observed.ledger.held().iter();
     let includes = held.filter(|(path, _)| path.as_profile_file().is_none() && !path.is_link());
     let files = includes.map(|(path, held)| {
         let standing = observed.standing(path);
@@ -108,8 +108,8 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// What a file defines: as it was compiled, where that was for an owner or from this text, else as the text says.
     fn defined(&mut self, file: &FileName, text: Option<&Arc<Text>>) -> Vec<Defined> {
-        let record = self.observed.ledger.compiled.get(file);
-        let is_held = self.observed.ledger.held.contains_key(&PolicyPath::from(file));
+        let record = self.observed.ledger.compiled().get(file);
+        let is_held = self.observed.ledger.held().contains_key(&PolicyPath::from(file));
         let is_current = |record: &Compiled| text.is_some_and(|text| text.digest() == record.text);
         let mut defined: Vec<Defined> = match record {
             Some(record) if is_held || is_current(record) => record.profiles.iter(),
@@ -143,7 +143,7 @@ impl Judge<'_> {
         let observed = self.observed;
         let main = PolicyPath::from(file);
         let state = state(observed, file, text);
-        let held = observed.ledger.held.get(&main);
+        let held = observed.ledger.held().get(&main);
         let profiles: Vec<ProfileStatus> =
             defined.iter().map(|profile| self.profile(profile, state, in_force)).collect();
         let mut drift: BTreeSet<Reason> = profiles.iter().flat_map(|profile| profile.drift.iter().cloned()).collect();
@@ -201,7 +201,7 @@ impl Judge<'_> {
     fn link_reasons(&self, file: &FileName) -> Option<Reason> {
         let links = [PolicyPath::disable_link(file), PolicyPath::force_complain_link(file)];
         let differs = links.iter().any(|link| {
-            let had_effect = self.observed.ledger.held.get(link).is_some_and(|held| held.stands != Stands::Absent);
+            let had_effect = self.observed.ledger.held().get(link).is_some_and(|held| held.stands != Stands::Absent);
             had_effect != self.observed.standing(link).is_effective()
         });
         differs.then(|| Reason::MODE.into())

@@ -28,6 +28,10 @@ fn ledger(host: &Scratch) -> std::path::PathBuf {
     host.path("var/lib/aa-converge/state.json")
 }
 
+fn changes(host: &Scratch) -> std::path::PathBuf {
+    host.path("var/lib/aa-converge/state.recent.json")
+}
+
 /// The document that would change something if it were applied.
 fn change() -> Value {
     profiles(json!([{ "file": "one", "content": profile("one").replace("data", "more") }, entry("two")]))
@@ -195,6 +199,51 @@ fn a_damaged_ledger_is_told_and_left() {
     // The way out that the remedy describes: move it away. What is installed is then taken over anew.
     fs_err::rename(ledger(&host), host.outside("state.json")).unwrap();
     host.converge(&change());
+}
+
+/// A host whose ledger has changes beside the whole, and the document that it is converged to.
+fn with_changes() -> (Scratch, Value) {
+    let host = Scratch::new();
+    let names = ["one", "a", "b", "c", "d", "e"];
+    host.converge(&profiles(json!(names.map(entry))));
+    let mut document = profiles(json!(names.map(entry)));
+    document["profiles"][0]["content"] = profile("one").replace("data", "less").into();
+    host.converge(&document);
+    assert!(changes(&host).exists());
+    (host, document)
+}
+
+#[test]
+fn damaged_changes_of_a_ledger_are_told_and_left() {
+    let (host, document) = with_changes();
+    let sound = fs_err::read(changes(&host)).unwrap();
+    let newer = String::from_utf8(sound.clone()).unwrap().replace("\"format\":1", "\"format\":9999").into_bytes();
+    let half = sound[..sound.len() / 2].to_vec();
+    for damaged in [Vec::new(), half, newer, b"{}".to_vec(), fs_err::read(ledger(&host)).unwrap(), vec![0; 4096]] {
+        fs_err::write(changes(&host), &damaged).unwrap();
+        assert_refused(&host, &host.policy_tree(), "state.recent.json");
+        assert_eq!(fs_err::read(changes(&host)).unwrap(), damaged, "they are evidence: not rewritten");
+    }
+    // The way out that the remedy describes: the ledger is then as it was before the last runs.
+    fs_err::remove_file(changes(&host)).unwrap();
+    host.converge(&document);
+    assert!(!host.converge(&document).changed());
+    // Changes of a ledger that is gone mean nothing to the next one.
+    fs_err::write(changes(&host), &sound).unwrap();
+    fs_err::remove_file(ledger(&host)).unwrap();
+    host.converge(&document);
+    assert!(!changes(&host).exists());
+    assert!(!host.converge(&document).changed());
+}
+
+#[test]
+fn linked_changes_of_a_ledger_are_not_followed() {
+    let (host, _) = with_changes();
+    fs_err::rename(changes(&host), host.outside("changes")).unwrap();
+    symlink(host.outside("changes"), changes(&host)).unwrap();
+    let before = fs_err::read(host.outside("changes")).unwrap();
+    assert_refused(&host, &host.policy_tree(), "state.recent.json");
+    assert_eq!(fs_err::read(host.outside("changes")).unwrap(), before);
 }
 
 #[test]

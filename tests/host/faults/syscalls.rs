@@ -367,6 +367,33 @@ fn each_call_of_a_drift_repair_is_the_last_before_a_kill() {
     drift_repair().disturb_all(Disturbance::Kill);
 }
 
+/// Many profiles, of which one changes, so that the ledger's changes are written beside the whole of it; and then all,
+/// which makes a whole one of it again.
+#[test]
+fn each_call_on_either_file_of_the_ledger_fails_once_and_is_the_last_before_a_kill() {
+    let of = |changed: usize| {
+        let profiles = ["a", "b", "c", "d", "e", "f"].iter().enumerate().map(|(at, name)| {
+            let text = if at < changed { profile(name).replace("data", "more") } else { profile(name) };
+            json!({ "file": name, "content": text })
+        });
+        json!({ "version": 1, "owner": "test", "profiles": profiles.collect::<Vec<_>>() })
+    };
+    let host = Scratch::in_memory();
+    let changes = host.path("var/lib/aa-converge/state.recent.json");
+    host.converge(&of(0));
+    let one = Case::of(host.duplicate(), of(1));
+    assert!(!changes.exists());
+    host.converge(&of(1));
+    assert!(changes.exists());
+    let all = Case::of(host, of(6));
+    for mut case in [one, all] {
+        case.calls.retain(|call| call.line.contains("/var/lib/aa-converge") && !call.line.contains("/journal"));
+        assert!(case.calls.len() > 4, "{:#?}", case.calls);
+        case.disturb_all(Disturbance::Fail);
+        case.disturb_all(Disturbance::Kill);
+    }
+}
+
 #[test]
 fn a_killed_drift_repair_is_undone_even_if_the_next_document_is_refused() {
     let case = drift_repair();

@@ -1,0 +1,223 @@
+//! The two files of a ledger: the whole of it, and what has changed since that was written.
+//!
+//! A whole ledger grows with the policy, and a run usually changes little of it. So a run writes the changes since the
+//! whole ledger alone, all of them, until these are too many. Either file is put in place atomically, which makes the
+//! run's ledger the one that holds. A file of changes names the whole ledger that it is about: beside another one, which
+//! was written since, it means nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Compiled, Growing, Held, Ledger, Tables};
+use crate::profile::{FileName, PolicyPath, ProfileName};
+
+/// The format that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// What a place or a record takes in a written ledger, with its share of inputs: enough to grow a buffer but once.
+const USUAL_BYTES_OF_AN_ENTRY: usize = 384;
+
+/// The changes are too many when there is more than one for so many places and records of the ledger.
+const ENTRIES_FOR_A_CHANGE: usize = 4;
+
+/// What a written ledger is known by. No two have the same, so that a journal can name the one that completes its run,
+/// and changes the whole that they are about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LedgerId(String);
+
+impl LedgerId {
+    /// An id of digits that nobody used before: random ones.
+    #[must_use]
+    pub fn new(digits: String) -> Self {
+        Self(digits)
+    }
+}
+
+/// A file that makes a ledger the one that holds, once it is in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerFile {
+    /// The whole ledger.
+    Whole(Vec<u8>),
+    /// What has changed since the whole ledger that is in place.
+    Changes(Vec<u8>),
+}
+
+impl LedgerFile {
+    /// What is in the file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) | Self::Changes(bytes) => bytes,
+        }
+    }
+}
+
+/// The places and records in which a ledger differs from the whole one that was written last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Recent {
+    /// The whole one; none if there is none.
+    since: Option<LedgerId>,
+    held: BTreeSet<PolicyPath>,
+    compiled: BTreeSet<FileName>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    format: u32,
+    id: LedgerId,
+    held: BTreeMap<PolicyPath, Held>,
+    compiled: BTreeMap<FileName, Compiled>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    left_loaded: BTreeSet<ProfileName>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    made: BTreeSet<PolicyPath>,
+    tables: Tables,
+}
+
+/// What is null was there, and is no more. Sets are whole.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    format: u32,
+    id: LedgerId,
+    since: LedgerId,
+    held: BTreeMap<PolicyPath, Option<Held>>,
+    compiled: BTreeMap<FileName, Option<Compiled>>,
+    left_loaded: BTreeSet<ProfileName>,
+    made: BTreeSet<PolicyPath>,
+    tables: Tables,
+}
+
+impl Ledger {
+    /// Reads a whole ledger.
+    ///
+    /// # Errors
+    /// A newer format, or anything that this program does not write.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+        let whole = parse(bytes, |whole: &Whole| whole.format)?;
+        whole.tables.check(&whole.compiled).map_err(Unusable::Damaged)?;
+        let recent = Recent { since: Some(whole.id), ..Recent::default() };
+        let Whole { held, compiled, left_loaded, made, tables, .. } = whole;
+        Ok(Self { held, compiled, left_loaded, made, tables, recent })
+    }
+
+    /// The ledger with the changes in `bytes`, unless they are about another one.
+    ///
+    /// # Errors
+    /// A newer format, or anything that this program does not write.
+    pub fn caught_up(mut self, bytes: &[u8]) -> Result<Self, Unusable> {
+        let mut changes = parse(bytes, |changes: &Changes| changes.format)?;
+        let records = changes.compiled.iter().filter_map(|(file, record)| Some((file, record.as_ref()?)));
+        changes.tables.check(records).map_err(Unusable::Damaged)?;
+        if self.recent.since.as_ref() != Some(&changes.since) {
+            return Ok(self);
+        }
+        let mut tables = Growing::from(std::mem::take(&mut self.tables));
+        tables.adopt(&changes.tables, changes.compiled.values_mut().flatten());
+        self.tables = tables.into();
+        changes.held.into_iter().for_each(|(path, held)| self.set_held(path, held));
+        changes.compiled.into_iter().for_each(|(file, record)| self.set_compiled(file, record));
+        (self.left_loaded, self.made) = (changes.left_loaded, changes.made);
+        Ok(self)
+    }
+
+    /// What to write so that this ledger is the one that holds, without what no record uses any more.
+    #[must_use]
+    pub fn into_file(mut self, id: LedgerId) -> LedgerFile {
+        let recent = std::mem::take(&mut self.recent);
+        let changed = recent.held.len() + recent.compiled.len();
+        let entries = self.held.len() + self.compiled.len();
+        match recent.since {
+            Some(since) if changed * ENTRIES_FOR_A_CHANGE <= entries => {
+                let held = taken(&mut self.held, recent.held);
+                let mut compiled = taken(&mut self.compiled, recent.compiled);
+                let tables = self.tables.narrowed(compiled.values_mut().flatten());
+                let Self { left_loaded, made, .. } = self;
+                let changes = Changes { format: FORMAT, id, since, held, compiled, left_loaded, made, tables };
+                LedgerFile::Changes(written(&changes, changed))
+            }
+            _ => {
+                let tables = self.tables.narrowed(self.compiled.values_mut());
+                let Self { held, compiled, left_loaded, made, .. } = self;
+                let whole = Whole { format: FORMAT, id, held, compiled, left_loaded, made, tables };
+                LedgerFile::Whole(written(&whole, entries))
+            }
+        }
+    }
+
+    /// Changes what is held at a place.
+    pub(super) fn set_held(&mut self, path: PolicyPath, held: Option<Held>) {
+        match held {
+            Some(held) => drop(self.held.insert(path.clone(), held)),
+            None => drop(self.held.remove(&path)),
+        }
+        self.recent.held.insert(path);
+    }
+
+    /// Changes the record of a file.
+    pub(super) fn set_compiled(&mut self, file: FileName, record: Option<Compiled>) {
+        match record {
+            Some(record) => drop(self.compiled.insert(file.clone(), record)),
+            None => drop(self.compiled.remove(&file)),
+        }
+        self.recent.compiled.insert(file);
+    }
+}
+
+/// What stands at these keys, or that nothing does.
+fn taken<K: Ord, V>(map: &mut BTreeMap<K, V>, keys: BTreeSet<K>) -> BTreeMap<K, Option<V>> {
+    keys.into_iter().map(|key| map.remove_entry(&key).map_or((key, None), |(key, value)| (key, Some(value)))).collect()
+}
+
+fn written(file: &impl Serialize, entries: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(entries * USUAL_BYTES_OF_AN_ENTRY);
+    // Maps with checked strings for keys, numbers and enums: nothing in a ledger can fail to become JSON.
+    let _cannot_fail = serde_json::to_writer(&mut bytes, file);
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Why a ledger or journal cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Written by a newer version of this program.
+    #[error("it has format {0}, which this version of aa-converge does not know")]
+    Newer(u64),
+    /// Not what this program writes.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format: u64,
+}
+
+fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8], format: impl Fn(&T) -> u32) -> Result<T, Unusable> {
+    let text = std::str::from_utf8(bytes).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    match serde_json::from_str(text) {
+        Ok(file) if format(&file) == FORMAT => Ok(file),
+        Ok(file) => Err(wrong_format(u64::from(format(&file)))),
+        Err(error) => {
+            check_format(bytes, FORMAT)?;
+            Err(Unusable::Damaged(error.to_string()))
+        }
+    }
+}
+
+/// Tells what a newer version wrote from what is damaged.
+pub(crate) fn check_format(bytes: &[u8], known: u32) -> Result<(), Unusable> {
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    if head.format == u64::from(known) { Ok(()) } else { Err(wrong_format(head.format)) }
+}
+
+fn wrong_format(format: u64) -> Unusable {
+    if format > u64::from(FORMAT) {
+        Unusable::Newer(format)
+    } else {
+        Unusable::Damaged(format!("its format is {format}"))
+    }
+}
