@@ -31,13 +31,16 @@ const MAX_JOURNAL: u64 = 4 << 30;
 /// It cannot be read, is damaged, or a newer version wrote it.
 pub fn read_ledger(host: &Host) -> Result<Ledger, Error> {
     let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(Ledger::default()) };
+    // The changes come first, for readers that do not wait for a run: should a whole ledger be written meanwhile, they are
+    // about an older one, and what is read is the new one. The other way around, an old one would lack its changes.
+    let changes = read_ours(&state, RECENT, MAX_LEDGER)?;
     let Some(whole) = read_ours(&state, LEDGER, MAX_LEDGER)? else { return Ok(Ledger::default()) };
     let shown = |name| state.shown().join(name);
     let ledger = Ledger::parse(&whole).map_err(|why| {
         unusable(shown(LEDGER), &why, "then the files that it lists are taken over as somebody else's")
     })?;
-    let Some(recent) = read_ours(&state, RECENT, MAX_LEDGER)? else { return Ok(ledger) };
-    ledger.caught_up(&recent).map_err(|why| {
+    let Some(changes) = changes else { return Ok(ledger) };
+    ledger.caught_up(&changes).map_err(|why| {
         unusable(shown(RECENT), &why, "then what the last runs changed counts as changed by somebody else")
     })
 }
