@@ -5,11 +5,12 @@
 //! keeps loading a profile of its own), one changed, all changed, beside `apparmor_parser` on the same files. Nothing is
 //! asserted: a benchmark on somebody's busy machine is no test.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -18,19 +19,36 @@ use serde_json::json;
 const POLICY: &str = "/etc/apparmor.d";
 const REPLACE: &str = "/sys/kernel/security/apparmor/.replace";
 const DOCUMENT: &str = "/tmp/document.json";
-/// How many of the distribution's profiles are taken, and how often each case is measured; the median counts.
+/// How many of the distribution's profiles are taken.
 const PROFILES: usize = 100;
+/// How often everything is measured, and within one round each of what takes little time. Medians count.
+const ROUNDS: usize = 3;
 const RUNS: usize = 5;
 /// How often the other program loads its profile.
 const LOADS_EVERY: Duration = Duration::from_millis(20);
 
 type Failure = Box<dyn std::error::Error>;
 
+/// What was measured one soon after the other. A busy machine is slower at one time than at another, so what is compared
+/// is always of one round.
+struct Round {
+    nothing: Duration,
+    busy: Duration,
+    one: Duration,
+    all: Duration,
+    flushes: Duration,
+    parse_one: Duration,
+    parse_all: Duration,
+    warm: Duration,
+    start: Duration,
+    parser_start: Duration,
+}
+
 /// One line of the table.
 struct Row {
     case: String,
-    took: Duration,
-    limit: Duration,
+    took: fn(&Round) -> Duration,
+    limit: fn(&Round) -> Duration,
     limit_is: &'static str,
     goal: f64,
 }
@@ -42,59 +60,57 @@ fn main() -> Result<(), Failure> {
     let mut bench = Bench { program, texts, generation: 0 };
     bench.write_document(0)?;
     bench.apply()?;
-
-    let nothing = median(RUNS, || bench.apply())?;
-    let busy = Neighbour::during(|| median(RUNS, || bench.apply()))?;
-    let flushes = median(RUNS, || flushes(8))?;
-    let one = median(RUNS, || {
-        bench.write_document(1)?;
-        bench.apply()
-    })?;
-    let parse_one = median(RUNS, || parser(&["-r", "-T"], &files[..1]))?;
-    let all = median(3, || {
-        bench.write_document(usize::MAX)?;
-        bench.apply()
-    })?;
-    let parse_all = median(3, || parser(&["-r", "-T"], &files))?;
-    parser(&["-r", "-W"], &files)?;
-    let warm = median(RUNS, || parser(&["-r"], &files))?;
-
-    let start = median(RUNS, || run(command(&bench.program).arg("--version")))?;
-    let parser_start = median(RUNS, || parser(&["--version"], &[]))?;
+    let rounds = (0..ROUNDS).map(|_| bench.round(&files)).collect::<Result<Vec<_>, _>>()?;
 
     let count = files.len();
-    let row = |case: String, took, limit, limit_is, goal| Row { case, took, limit, limit_is, goal };
     let rows = [
-        row(format!("nothing to do, {count} profiles"), nothing, warm, "apparmor_parser -r, warm cache", 0.05),
-        row("the same while another program loads".to_owned(), busy, warm, "the same", 0.05),
-        row(
-            "one changed".to_owned(),
-            one,
-            parse_one + nothing + flushes,
-            "apparmor_parser -r -T of it + no-op + flushes",
-            1.0,
-        ),
-        row(format!("{count} changed"), all, parse_all + flushes, "apparmor_parser -r -T of all + flushes", 1.1),
+        Row {
+            case: format!("nothing to do, {count} profiles"),
+            took: |round| round.nothing,
+            limit: |round| round.warm,
+            limit_is: "apparmor_parser -r, warm cache",
+            goal: 0.05,
+        },
+        Row {
+            case: "the same while another program loads".to_owned(),
+            took: |round| round.busy,
+            limit: |round| round.warm,
+            limit_is: "the same",
+            goal: 0.05,
+        },
+        Row {
+            case: "one changed".to_owned(),
+            took: |round| round.one,
+            limit: |round| round.parse_one + round.nothing + round.flushes,
+            limit_is: "apparmor_parser -r -T of it + no-op + flushes",
+            goal: 1.0,
+        },
+        Row {
+            case: format!("{count} changed"),
+            took: |round| round.all,
+            limit: |round| round.parse_all + round.flushes,
+            limit_is: "apparmor_parser -r -T of all + flushes",
+            goal: 1.1,
+        },
     ];
+    let median = |of: &dyn Fn(&Round) -> f64| middle(rounds.iter().map(of).collect(), f64::total_cmp);
+    let milliseconds = |of: &dyn Fn(&Round) -> Duration| median(&|round| of(round).as_secs_f64() * 1e3);
     let mut out = std::io::stdout();
-    for row in rows {
-        let (took, limit) = (row.took.as_secs_f64() * 1e3, row.limit.as_secs_f64() * 1e3);
+    for Row { case, took, limit, limit_is, goal } in rows {
         writeln!(
             out,
-            "{:<40} {took:>9.1} ms {limit:>9.1} ms  {:>6.3} (goal {})  {}",
-            row.case,
-            took / limit,
-            row.goal,
-            row.limit_is
+            "{case:<40} {:>9.1} ms {:>9.1} ms  {:>6.3} (goal {goal})  {limit_is}",
+            milliseconds(&took),
+            milliseconds(&limit),
+            median(&|round| took(round).as_secs_f64() / limit(round).as_secs_f64()),
         )?;
     }
-    // Without hardware acceleration it is the beginning of a process that costs most, above all the parser's, of which
-    // there is one for each file here and one for all files there.
+    // There is one process of the parser for each file here, and one for all files there.
     writeln!(
         out,
         "for comparison: aa-converge --version takes {:.1} ms, apparmor_parser --version {:.1} ms",
-        start.as_secs_f64() * 1e3,
-        parser_start.as_secs_f64() * 1e3
+        milliseconds(&|round| round.start),
+        milliseconds(&|round| round.parser_start)
     )?;
     Ok(())
 }
@@ -122,7 +138,32 @@ impl Bench {
         Ok(())
     }
 
-    fn apply(&self) -> Result<(), Failure> {
+    /// Measures everything once.
+    fn round(&mut self, files: &[PathBuf]) -> Result<Round, Failure> {
+        // Whatever the round before loaded by the parser is looked at by this run, and not by those that are measured.
+        self.apply()?;
+        let nothing = median(RUNS, || self.apply())?;
+        let busy = Neighbour::during(|| median(RUNS, || self.apply()))?;
+        let flushes = median(RUNS, || flushes(8))?;
+        self.apply()?;
+        let one = median(RUNS, || self.change(1))?;
+        let parse_one = median(RUNS, || parser(&["-r", "-T"], &files[..1]))?;
+        self.apply()?;
+        let all = self.change(usize::MAX)?;
+        let parse_all = parser(&["-r", "-T"], files)?;
+        parser(&["-r", "-W"], files)?;
+        let warm = median(RUNS, || parser(&["-r"], files))?;
+        let start = median(RUNS, || run(command(&self.program).arg("--version")))?;
+        let parser_start = median(RUNS, || parser(&["--version"], &[]))?;
+        Ok(Round { nothing, busy, one, all, flushes, parse_one, parse_all, warm, start, parser_start })
+    }
+
+    fn change(&mut self, changed: usize) -> Result<Duration, Failure> {
+        self.write_document(changed)?;
+        self.apply()
+    }
+
+    fn apply(&self) -> Result<Duration, Failure> {
         run(command(&self.program).args(["apply", "--format", "json", DOCUMENT]))
     }
 }
@@ -153,21 +194,25 @@ fn command(program: &str) -> Command {
     Command::new(program)
 }
 
-fn parser(options: &[&str], files: &[PathBuf]) -> Result<(), Failure> {
+fn parser(options: &[&str], files: &[PathBuf]) -> Result<Duration, Failure> {
     run(command("/usr/sbin/apparmor_parser").args(options).args(files))
 }
 
-fn run(command: &mut Command) -> Result<(), Failure> {
+/// How long a process takes, from its start to its end.
+fn run(command: &mut Command) -> Result<Duration, Failure> {
+    let started = Instant::now();
     let output = command.stdin(Stdio::null()).output()?;
+    let took = started.elapsed();
     if output.status.success() {
-        return Ok(());
+        return Ok(took);
     }
     let said = [output.stdout, output.stderr].concat();
     Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&said)).into())
 }
 
 /// What durability costs: new files, flushed, and their directory.
-fn flushes(count: usize) -> Result<(), Failure> {
+fn flushes(count: usize) -> Result<Duration, Failure> {
+    let started = Instant::now();
     for number in 0..count {
         let path = format!("/var/lib/flush-{number}");
         let mut file = fs::File::create(&path)?;
@@ -176,18 +221,17 @@ fn flushes(count: usize) -> Result<(), Failure> {
         fs::File::open("/var/lib")?.sync_all()?;
         fs::remove_file(path)?;
     }
-    Ok(())
+    Ok(started.elapsed())
 }
 
-fn median(runs: usize, mut work: impl FnMut() -> Result<(), Failure>) -> Result<Duration, Failure> {
-    let mut took = Vec::new();
-    for _ in 0..runs {
-        let started = Instant::now();
-        work()?;
-        took.push(started.elapsed());
-    }
-    took.sort_unstable();
-    Ok(took[took.len() / 2])
+fn median(runs: usize, measure: impl FnMut() -> Result<Duration, Failure>) -> Result<Duration, Failure> {
+    let took = std::iter::repeat_with(measure).take(runs).collect::<Result<Vec<_>, _>>()?;
+    Ok(middle(took, Duration::cmp))
+}
+
+fn middle<T: Copy>(mut values: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -> T {
+    values.sort_unstable_by(order);
+    values[values.len() / 2]
 }
 
 /// Another program that loads policy all the time, as docker, libvirt and snapd do.
@@ -202,15 +246,15 @@ impl Neighbour {
         let (done, loads) = (AtomicBool::new(false), AtomicU32::new(0));
         let took = std::thread::scope(|scope| {
             let neighbour = scope.spawn(|| -> std::io::Result<()> {
-                while !done.load(Ordering::Relaxed) {
+                while !done.load(Relaxed) {
                     fs::OpenOptions::new().write(true).open(REPLACE)?.write_all(&blob)?;
-                    loads.fetch_add(1, Ordering::Relaxed);
+                    loads.fetch_add(1, Relaxed);
                     std::thread::park_timeout(LOADS_EVERY);
                 }
                 Ok(())
             });
             let took = work();
-            done.store(true, Ordering::Relaxed);
+            done.store(true, Relaxed);
             neighbour.join().map_err(|_| "the neighbour panicked")??;
             took
         })?;
