@@ -40,6 +40,8 @@ const PLACES: [&str; 4] =
     ["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser", "/usr/bin/apparmor_parser", "/bin/apparmor_parser"];
 /// The most that a parser may write to one file; the largest blobs are a few MiB.
 const OUTPUT_LIMIT: u64 = 64 << 20;
+/// As much of a program as is read for its build ID, which linkers put before everything that grows.
+const PAGE: usize = 4096;
 /// As much as is read of what a parser says.
 const MESSAGE_LIMIT: u64 = 64 << 10;
 const SIGABRT: i32 = 6;
@@ -155,14 +157,14 @@ impl Parser {
         &self.program
     }
 
-    /// What tells this program from another version of it: the SHA-256 of its file.
+    /// What tells this program from another version of it; see [`identity_of`].
     ///
     /// # Errors
     /// The file cannot be read.
     #[expect(clippy::disallowed_methods, reason = "the program is the host's, whatever the root")]
     pub fn identity(&self) -> Result<Digest, Error> {
-        let program = File::open(&self.program).map_err(cannot("read", &self.program))?;
-        Digest::of_all(program).map_err(cannot("read", &self.program))
+        let identify = |program: File| identity_of(&program, program.metadata()?.size());
+        File::open(&self.program).and_then(identify).map_err(cannot("read", &self.program))
     }
 
     /// The version that the program gives, such as `3.0.8`, or the first line that it says if that is something else.
@@ -410,6 +412,31 @@ fn fatal_signal(status: ExitStatus, said: &[u8]) -> Option<i32> {
         Some(10) if !message::tells_error(said) => Some(SIGABRT),
         Some(_) => None,
     }
+}
+
+/// What tells a program of this size in bytes from other versions of it: its size and first page if that holds its build
+/// ID, because the linker makes that of everything else in it; all bytes of any other, such as a script.
+///
+/// # Errors
+/// It cannot be read.
+pub fn identity_of(mut program: impl io::Read, size: u64) -> io::Result<Digest> {
+    let mut page = Vec::with_capacity(PAGE);
+    program.by_ref().take(PAGE as u64).read_to_end(&mut page)?;
+    if has_build_id(&page) {
+        return Ok(Digest::of_parts([&size.to_le_bytes()[..], &page]));
+    }
+    Digest::of_all(page.chain(program))
+}
+
+/// Whether the beginning of a program holds a build ID (ld(1), `--build-id`; elf(5), `NT_GNU_BUILD_ID`) of the length of
+/// a digest. Others can be any number that a build was given.
+fn has_build_id(page: &[u8]) -> bool {
+    const OWNER: &[u8] = b"GNU\0";
+    const SHA1_LENGTH: u32 = 20;
+    const NT_GNU_BUILD_ID: u32 = 3;
+    let note = [OWNER.len() as u32, SHA1_LENGTH, NT_GNU_BUILD_ID].map(u32::to_ne_bytes);
+    let note = [note.as_flattened(), OWNER].concat();
+    page.starts_with(b"\x7fELF") && page.windows(note.len()).any(|window| window == note)
 }
 
 fn check_executable(program: &Path) -> Result<(), String> {

@@ -16,7 +16,9 @@ use crate::apply::compile::{Compiled, CompiledStep};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::Dir;
+use crate::host::parser;
 use crate::host::root::{Entry, Kind, Modified};
+use crate::host::stage::cannot;
 use crate::ledger::Attributes;
 use crate::observe::POLICY_DIR;
 use crate::plan::{Plan, Source, Step};
@@ -134,7 +136,10 @@ fn certain<'c>(host: &Host, compiled: &'c Compiled, wanted: Vec<Wanted<'c>>) -> 
 /// What tells the program that the root's boots run from others; none where it is not there.
 fn boot_parser(host: &Host) -> Result<Option<Digest>, Error> {
     Ok(match host.root.follow(Path::new(BOOT_PARSER), MAX_PARSER)? {
-        Entry::File(read) => Some(Digest::of(&read.bytes)),
+        Entry::File(read) => {
+            let identity = parser::identity_of(&read.bytes[..], read.bytes.len() as u64);
+            Some(identity.map_err(cannot("read", &host.root.shown(Path::new(BOOT_PARSER))))?)
+        }
         Entry::Absent | Entry::Directory | Entry::Link { .. } | Entry::Special(_) => None,
     })
 }
