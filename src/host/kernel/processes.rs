@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, readlink};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat, stat};
 
 use super::Process;
 use super::securityfs::{mode_from_kernel, names_in, read_bytes, read_text};
@@ -83,6 +83,11 @@ fn executing(directory: &Path) -> Option<(Cow<'_, Path>, PathBuf)> {
         return Some((directory.into(), executable));
     }
     let tasks = directory.join("task");
+    // Threads of the kernel are alone. Their number is the links of the directory beyond its own two (fs/proc/base.c,
+    // `proc_task_getattr`), and there are hundreds of them.
+    if stat(&tasks).ok()?.st_nlink == 3 {
+        return None;
+    }
     names_in(&tasks)
         .ok()?
         .into_iter()

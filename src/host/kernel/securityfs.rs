@@ -434,7 +434,8 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 pub(super) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Nearly every file of a kernel fits, and is then read at once.
+    let mut bytes = Vec::with_capacity(4096);
     let read = open(path)?.take(limit + 1).read_to_end(&mut bytes)? as u64;
     if read > limit {
         return Err(io::Error::other(format!("it has more than {limit} bytes")));
