@@ -11,12 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlink};
 use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, fstat, fstatat, mkdirat, stat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, geteuid, unlinkat};
+use rustix::fs::{FileType, RawDir};
 
 use crate::error::Error;
 use crate::host::replace::is_temporary;
@@ -24,6 +24,9 @@ use crate::host::root::{
     DIRECTORY, Entry, FileRead, Identity, Kind, LastLink, Modified, failed, look, open_at, open_named,
 };
 use crate::ledger::Attributes;
+
+/// How much of a directory is listed by one system call, in bytes.
+const LISTING: usize = 32 << 10;
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,18 +149,20 @@ impl Dir {
     /// The names that `wanted` says, in no order.
     fn list_where(&self, wanted: impl Fn(&OsStr, Kind) -> bool) -> nix::Result<Vec<Listed>> {
         // A descriptor of its own, so that two listings do not share one position.
-        let mut reading = nix::dir::Dir::from_fd(open_at(self.fd(), Path::new("."), DIRECTORY, Mode::empty())?)?;
+        let reading = open_at(self.fd(), Path::new("."), DIRECTORY, Mode::empty())?;
+        let mut buffer = Vec::with_capacity(LISTING);
+        let mut reading = RawDir::new(reading, buffer.spare_capacity_mut());
         let mut listed = Vec::new();
-        for entry in reading.iter() {
-            let entry = entry?;
+        while let Some(entry) = reading.next() {
+            let entry = entry.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;
             }
             let kind = match entry.file_type() {
-                Some(Type::File) => Kind::File,
-                Some(Type::Directory) => Kind::Directory,
-                Some(Type::Symlink) => Kind::Link,
+                FileType::RegularFile => Kind::File,
+                FileType::Directory => Kind::Directory,
+                FileType::Symlink => Kind::Link,
                 // Not every file system tells the type in a listing (readdir(3), `DT_UNKNOWN`).
                 _ => match self.stat(Path::new(name)) {
                     Ok(stat) => Kind::of(&stat),
