@@ -14,7 +14,7 @@ use crate::host::kernel::Loaded;
 use crate::host::parser::{ParserConf, newest_abi};
 use crate::host::root::{Entry, Kind, Root};
 use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain};
-use crate::plan::{Observed, Places, Standing, Target};
+use crate::plan::{Observed, Places, Standing, Target, is_standing};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
 use crate::syntax::IncludeKind;
 use crate::template;
@@ -25,7 +25,7 @@ mod programs;
 mod state;
 mod survey;
 
-pub use state::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, LEDGER, RECENT, STATE_DIR, read_journal, read_ledger};
+pub use state::{ADOPTED_DIR, JOURNAL, JOURNAL_DIR, LEDGER, MAX_LEDGER, RECENT, STATE_DIR, read_journal, read_ledger};
 pub use survey::survey;
 
 /// The policy directory, below the root.
@@ -366,7 +366,9 @@ impl Reader<'_> {
             let ours = held.owner == desired.owner || desired.supersedes.contains(&held.owner);
             let needed = mode_only.contains(path) || desired.prune == Prune::Unlisted;
             let Original::Kept(Stands::File { sha256, .. }) = &held.original else { continue };
-            if !ours || !needed || replaced.contains(path) {
+            // What somebody changed since is not given back.
+            let stands = self.places.get(path).is_some_and(|standing| is_standing(&held.stands, standing));
+            if !ours || !needed || replaced.contains(path) || !stands {
                 continue;
             }
             let at = Path::new(STATE_DIR).join(ADOPTED_DIR).join(sha256.to_string());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::apply::{self, Progress, Recovery};
+use crate::apply::{self, Pending, Progress, Recovery};
 use crate::confinement;
 use crate::document::{self, Desired};
 use crate::error::Error;
@@ -14,7 +14,10 @@ use crate::observe::{self, Assumed};
 use crate::plan::{self, Plan};
 use crate::profile::Owner;
 use crate::report::{Diffs, Draft, Listing, Report, Rollback, RollbackState, RunError};
-use crate::status::{self, Status, Surroundings};
+use crate::status::{self, Status, Surroundings, Survey};
+
+/// How often at most those look who wait for no run, because one began or ended while they did.
+const MOST_LOOKS: usize = 3;
 
 /// How a run goes about it.
 #[derive(Debug, Clone, Copy)]
@@ -100,8 +103,7 @@ fn observe_and_plan(desired: Desired, host: &Host, assumed: &Assumed, diffs: Dif
 /// # Errors
 /// The host, or its kernel, cannot be read.
 pub fn status(host: &Host) -> Result<Status, Error> {
-    let pending = apply::pending(host)?.recovered;
-    let survey = observe::survey(host, &Assumed::default())?;
+    let (pending, survey) = survey(host, Shown::AsItStands)?;
     let parser = match survey.observed.ledger.version_of(&survey.observed.toolchain.parser) {
         Some(version) => version,
         None => host.parser_version(&Spool::outside(&host.temporary)?)?,
@@ -117,7 +119,7 @@ pub fn status(host: &Host) -> Result<Status, Error> {
         release: kernel.and_then(Kernel::release),
         processes,
         unconfined,
-        pending,
+        pending: pending.recovered,
     };
     Ok(status::status(&survey, surroundings))
 }
@@ -128,8 +130,7 @@ pub fn status(host: &Host) -> Result<Status, Error> {
 /// # Errors
 /// The host cannot be read, or it must be said for which owner.
 pub fn export(host: &Host, owner: Option<Owner>) -> Result<Export, Error> {
-    let pending = apply::pending(host)?;
-    let survey = observe::survey(host, &pending.assumed)?;
+    let (pending, survey) = survey(host, Shown::AsRecovered)?;
     let owner = export::owner(owner, &survey.observed.ledger)?;
     let mut export = export::export(&survey, owner);
     if pending.recovered.is_some() {
@@ -138,6 +139,38 @@ pub fn export(host: &Host, owner: Option<Owner>) -> Result<Export, Error> {
         export.remarks.insert(0, remark.to_owned());
     }
     Ok(export)
+}
+
+/// What is told of a host on which a run was interrupted.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    /// What there is.
+    AsItStands,
+    /// What there will be once the run is undone.
+    AsRecovered,
+}
+
+/// What recovery would do, and what is installed, as of one moment: nobody here waits for a run, and so looks again where
+/// one began or ended meanwhile.
+fn survey(host: &Host, shown: Shown) -> Result<(Pending, Survey), Error> {
+    let nothing = Assumed::default();
+    let mut looks = 0;
+    loop {
+        let pending = apply::pending(host)?;
+        let assumed = match shown {
+            Shown::AsItStands => &nothing,
+            Shown::AsRecovered => &pending.assumed,
+        };
+        let survey = observe::survey(host, assumed)?;
+        looks += 1;
+        let is_unchanged = || -> Result<bool, Error> {
+            let same_ledger = observe::read_ledger(host)?.id() == survey.observed.ledger.id();
+            Ok(same_ledger && apply::pending(host)?.recovered == pending.recovered)
+        };
+        if looks == MOST_LOOKS || is_unchanged()? {
+            return Ok((pending, survey));
+        }
+    }
 }
 
 fn not_recovered(left: Vec<String>, listing: Listing) -> Report {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::directories::{Directories, put, remove_empty};
 use super::loading::{Removed, load, prove, refused_by_kernel, remove};
 use super::prepare::{Prepared, refuse_confined};
-use super::state::{NextLedger, drop_journal, forget_adopted, forget_stale_changes, write_journal};
+use super::state::{NextLedger, drop_journal, forget_adopted, write_journal};
 use super::undo::told_in_use;
 use super::{applied, elapsed_ms, unconfined, undo};
 use crate::document::OnConfined;
@@ -147,8 +147,6 @@ impl Prepared {
             let flushed = if self.ledger.is_some() { state.sync() } else { Ok(()) };
             flushed.and_then(|()| if changes { drop_journal(&self.host.host) } else { Ok(()) })
         });
-        let cleaned =
-            cleaned.and_then(|()| self.ledger.as_ref().map_or(Ok(()), |file| forget_stale_changes(&state, file)));
         let plan = &mut self.compiled.plan;
         let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));
         let cleaned = cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle_directories));

@@ -36,14 +36,6 @@ impl NextLedger {
     }
 }
 
-/// Removes changes that are about an earlier whole ledger than the one that is durably in place, and mean nothing now.
-pub(super) fn forget_stale_changes(state: &Dir, written: &LedgerFile) -> Result<(), Error> {
-    match written {
-        LedgerFile::Whole(_) => state.remove_file(RECENT).map(drop),
-        LedgerFile::Changes(_) => Ok(()),
-    }
-}
-
 /// Writes the journal into its directory, durably, before anything that it undoes is done.
 pub(super) fn write_journal(directory: &Dir, bytes: &[u8]) -> Result<(), Error> {
     directory.write_temporary(bytes, Attributes::ours(0o600))?.rename_to(JOURNAL)?;

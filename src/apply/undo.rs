@@ -10,7 +10,7 @@ use std::path::Path;
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
 use super::loading::{load, remove};
-use super::state::{NextLedger, drop_journal, forget_stale_changes};
+use super::state::{NextLedger, drop_journal};
 use crate::error::Error;
 use crate::host::dir::Removal;
 use crate::host::kernel::{Evidence, Kernel, KernelState, Loaded};
@@ -19,8 +19,8 @@ use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
 use crate::ledger::{LedgerId, Stands};
 use crate::observe::{
-    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, POLICY_DIR, RECENT, STATE_DIR, read_journal, read_ledger, read_parser_conf,
-    standing_of,
+    Assumed, JOURNAL, JOURNAL_DIR, LEDGER, MAX_LEDGER, POLICY_DIR, RECENT, STATE_DIR, read_journal, read_ledger,
+    read_parser_conf, standing_of,
 };
 use crate::plan::{Standing, mode_as_compiled};
 use crate::policy::{LoadSet, ShownHash};
@@ -29,8 +29,6 @@ use crate::report::Recovered;
 
 /// The largest file that is compared with what a run wrote, in bytes.
 const MAX_COMPARED: u64 = 16 << 20;
-/// The largest ledger that is compared, in bytes.
-const MAX_LEDGER: u64 = 512 << 20;
 
 /// What undoing came to.
 #[derive(Debug, Default)]
@@ -263,6 +261,8 @@ pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
     };
     sweep(host)?;
     if is_complete(&journal, &host.host)? {
+        // The dead run may not have come to flush its ledger's name.
+        host.host.root.private_dir(Path::new(STATE_DIR))?.sync()?;
         drop_journal(&host.host)?;
         return Ok(Recovery::Clean(None));
     }
@@ -288,8 +288,7 @@ fn leave_loaded(host: &Host, in_use: &InUse) -> Result<(), Error> {
     let state = host.root.private_dir(Path::new(STATE_DIR))?;
     let file = ledger.into_file(LedgerId::new(random_digits()));
     NextLedger::write(&state, &file)?.put_in_place()?;
-    state.sync()?;
-    forget_stale_changes(&state, &file)
+    state.sync()
 }
 
 /// Refuses to undo a run's files and leave what it loaded.

@@ -489,13 +489,19 @@ impl Root {
         }
     }
 
-    /// Opens a directory of our own, as [`Dir::private_dir`]; it and those above it are made if they are absent.
+    /// Opens a directory of our own, as [`Dir::private_dir`]; it and those above it are made, durably, if they are absent.
     ///
     /// # Errors
     /// It cannot be made or opened, or it is not ours alone.
     pub fn private_dir(&self, path: &Path) -> Result<Dir, Error> {
+        if let Some(dir) = self.existing_private_dir(path)? {
+            return Ok(dir);
+        }
         let (parent, name) = self.split(path)?;
-        self.dir_made(parent)?.private_dir(name)
+        let parent = self.dir_made(parent)?;
+        let made = parent.private_dir(name)?;
+        parent.sync()?;
+        Ok(made)
     }
 
     /// Opens a directory of our own, as [`Dir::existing_private_dir`]; `None` if it is absent.
@@ -516,7 +522,8 @@ impl Root {
             return Ok(dir);
         }
         let (parent, name) = self.split(path)?;
-        let made = self.dir_made(parent)?.make_dir(name, 0o755);
+        let parent = self.dir_made(parent)?;
+        let made = parent.make_dir(name, 0o755).and_then(|made| parent.sync().map(|()| made));
         match (made, self.dir(path)?) {
             // Another run, which waits for the same lock, may have been faster.
             (Ok(made), _) | (Err(_), Some(made)) => Ok(made),

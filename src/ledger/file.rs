@@ -2,8 +2,8 @@
 //!
 //! A whole ledger grows with the policy, and a run usually changes little of it. So a run writes the changes since the
 //! whole ledger alone, all of them, until these are too many. Either file is put in place atomically, which makes the
-//! run's ledger the one that holds. A file of changes names the whole ledger that it is about: beside another one, which
-//! was written since, it means nothing.
+//! run's ledger the one that holds. A file of changes names the whole ledger that it is about. The next whole one leaves it
+//! there and names the same, so that it means nothing any more; beside any other, the two are of different moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,8 @@ const USUAL_BYTES_OF_AN_ENTRY: usize = 384;
 /// The changes are too many when there is more than one for so many places and records of the ledger.
 const ENTRIES_FOR_A_CHANGE: usize = 4;
 
-/// What a written ledger is known by. No two have the same, so that a journal can name the one that completes its run,
-/// and changes the whole that they are about.
+/// What a written ledger is known by: changes name the whole that they are about. No two have the same, so that the bytes
+/// of each are its own, and a journal can name by their digest those that complete its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LedgerId(String);
@@ -59,6 +59,10 @@ impl LedgerFile {
 pub(super) struct Recent {
     /// The whole one; none if there is none.
     since: Option<LedgerId>,
+    /// The whole one that the file of changes on disk is about, which may be an older one; none if there is no file.
+    on_disk: Option<LedgerId>,
+    /// The file, of either kind, that made this ledger hold.
+    latest: Option<LedgerId>,
     held: BTreeSet<PolicyPath>,
     compiled: BTreeSet<FileName>,
 }
@@ -74,6 +78,9 @@ struct Whole {
     left_loaded: BTreeSet<ProfileName>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     made: BTreeSet<PolicyPath>,
+    /// The older ledger that the file of changes was about when this one was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outdated: Option<LedgerId>,
     tables: Tables,
 }
 
@@ -92,6 +99,12 @@ struct Changes {
 }
 
 impl Ledger {
+    /// What the ledger is known by on disk; none if it is of a host without one.
+    #[must_use]
+    pub fn id(&self) -> Option<&LedgerId> {
+        self.recent.latest.as_ref()
+    }
+
     /// Reads a whole ledger.
     ///
     /// # Errors
@@ -99,22 +112,29 @@ impl Ledger {
     pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
         let whole = parse(bytes, |whole: &Whole| whole.format)?;
         whole.tables.check(&whole.compiled).map_err(Unusable::Damaged)?;
-        let recent = Recent { since: Some(whole.id), ..Recent::default() };
+        let (since, on_disk) = (Some(whole.id), whole.outdated);
+        let recent = Recent { latest: since.clone(), since, on_disk, ..Recent::default() };
         let Whole { held, compiled, left_loaded, made, tables, .. } = whole;
         Ok(Self { held, compiled, left_loaded, made, tables, recent })
     }
 
-    /// The ledger with the changes in `bytes`, unless they are about another one.
+    /// The ledger with the changes in `bytes`, unless these are about the one before it, or there is none.
     ///
     /// # Errors
-    /// A newer format, or anything that this program does not write.
+    /// A newer format, or anything that this program does not write; or the changes are about another ledger.
     pub fn caught_up(mut self, bytes: &[u8]) -> Result<Self, Unusable> {
         let mut changes = parse(bytes, |changes: &Changes| changes.format)?;
         let records = changes.compiled.iter().filter_map(|(file, record)| Some((file, record.as_ref()?)));
         changes.tables.check(records).map_err(Unusable::Damaged)?;
-        if self.recent.since.as_ref() != Some(&changes.since) {
+        let about = Some(changes.since);
+        if self.recent.since != about {
+            if self.recent.since.is_some() && self.recent.on_disk != about {
+                return Err(Unusable::Torn);
+            }
+            self.recent.on_disk = about;
             return Ok(self);
         }
+        (self.recent.on_disk, self.recent.latest) = (about, Some(changes.id));
         let mut tables = Growing::from(std::mem::take(&mut self.tables));
         tables.adopt(&changes.tables, changes.compiled.values_mut().flatten());
         self.tables = tables.into();
@@ -142,7 +162,8 @@ impl Ledger {
             _ => {
                 let tables = self.tables.narrowed(self.compiled.values_mut());
                 let Self { held, compiled, left_loaded, made, .. } = self;
-                let whole = Whole { format: FORMAT, id, held, compiled, left_loaded, made, tables };
+                let outdated = recent.on_disk;
+                let whole = Whole { format: FORMAT, id, held, compiled, left_loaded, made, outdated, tables };
                 LedgerFile::Whole(written(&whole, entries))
             }
         }
@@ -189,6 +210,9 @@ pub enum Unusable {
     /// Not what this program writes.
     #[error("it is damaged: {0}")]
     Damaged(String),
+    /// Changes that are not about the whole ledger beside them.
+    #[error("it is about another ledger than the one beside it: one was copied or put back without the other")]
+    Torn,
 }
 
 #[derive(Deserialize)]

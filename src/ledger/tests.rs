@@ -104,9 +104,24 @@ fn changes_hold_beside_the_whole_that_they_are_about_alone() {
     assert_eq!(inputs_of_b, inputs()[1..].iter().collect());
     assert!(changed.len() < whole_before.len() / 2, "{} of {}", changed.len(), whole_before.len());
 
-    let LedgerFile::Whole(other) = sample().into_file(id(3)) else { panic!("nothing was written of it") };
-    let other = Ledger::parse(&other).unwrap();
-    assert_eq!(told(&other.clone().caught_up(&changed).unwrap()), told(&other));
+    let other = |id| match sample().into_file(id) {
+        LedgerFile::Whole(other) => Ledger::parse(&other).unwrap(),
+        LedgerFile::Changes(_) => panic!("nothing was written of it"),
+    };
+    assert_eq!(other(id(3)).caught_up(&changed), Err(Unusable::Torn));
+
+    // All changes: the next whole leaves the file of changes there.
+    let mut recorder = Recorder::new(after);
+    for name in ["a", "b", "c", "d", "e"] {
+        recorder.forget(&file(name));
+    }
+    let LedgerFile::Whole(next) = recorder.finish().into_file(id(4)) else { panic!("nearly everything has changed") };
+    let next = Ledger::parse(&next).unwrap();
+    assert_eq!(next.compiled().len(), 3);
+    assert_eq!(told(&next.clone().caught_up(&changed).unwrap()), told(&next));
+
+    // As they do beside none, which is how somebody starts anew.
+    assert_eq!(told(&Ledger::default().caught_up(&changed).unwrap()), told(&Ledger::default()));
 }
 
 #[test]

@@ -22,9 +22,10 @@ pub const JOURNAL: &str = "undo";
 pub const ADOPTED_DIR: &str = "adopted";
 
 /// The largest ledger that is read, in bytes: about 100,000 profiles.
-pub(super) const MAX_LEDGER: u64 = 512 << 20;
+pub const MAX_LEDGER: u64 = 512 << 20;
 /// The largest journal that is read, in bytes: the compiled policy of a whole system takes about 100 MiB.
 const MAX_JOURNAL: u64 = 4 << 30;
+
 /// Reads the ledger; a host without one has an empty one.
 ///
 /// # Errors
@@ -34,11 +35,13 @@ pub fn read_ledger(host: &Host) -> Result<Ledger, Error> {
     // The changes come first, for readers that do not wait for a run: should a whole ledger be written meanwhile, they are
     // about an older one, and what is read is the new one. The other way around, an old one would lack its changes.
     let changes = read_ours(&state, RECENT, MAX_LEDGER)?;
-    let Some(whole) = read_ours(&state, LEDGER, MAX_LEDGER)? else { return Ok(Ledger::default()) };
     let shown = |name| state.shown().join(name);
-    let ledger = Ledger::parse(&whole).map_err(|why| {
-        unusable(shown(LEDGER), &why, "then the files that it lists are taken over as somebody else's")
-    })?;
+    let ledger = match read_ours(&state, LEDGER, MAX_LEDGER)? {
+        Some(whole) => Ledger::parse(&whole).map_err(|why| {
+            unusable(shown(LEDGER), &why, "then the files that it lists are taken over as somebody else's")
+        })?,
+        None => Ledger::default(),
+    };
     let Some(changes) = changes else { return Ok(ledger) };
     ledger.caught_up(&changes).map_err(|why| {
         unusable(shown(RECENT), &why, "then what the last runs changed counts as changed by somebody else")
@@ -81,7 +84,9 @@ pub(super) fn read_ours(directory: &Dir, name: &str, limit: u64) -> Result<Optio
 fn unusable(path: PathBuf, why: &Unusable, then: &str) -> Error {
     let remedy = match why {
         Unusable::Newer(_) => "install the aa-converge that wrote it, or a newer one".to_owned(),
-        Unusable::Damaged(_) => format!("the policy was not touched; move {} away: {then}", path.display()),
+        Unusable::Damaged(_) | Unusable::Torn => {
+            format!("the policy was not touched; move {} away: {then}", path.display())
+        }
     };
     Error::Untrusted { path, why: why.to_string(), remedy }
 }

@@ -215,7 +215,7 @@ fn with_changes() -> (Scratch, Value) {
 
 #[test]
 fn damaged_changes_of_a_ledger_are_told_and_left() {
-    let (host, document) = with_changes();
+    let (host, mut document) = with_changes();
     let sound = fs_err::read(changes(&host)).unwrap();
     let newer = String::from_utf8(sound.clone()).unwrap().replace("\"format\":1", "\"format\":9999").into_bytes();
     let half = sound[..sound.len() / 2].to_vec();
@@ -228,12 +228,40 @@ fn damaged_changes_of_a_ledger_are_told_and_left() {
     fs_err::remove_file(changes(&host)).unwrap();
     host.converge(&document);
     assert!(!host.converge(&document).changed());
-    // Changes of a ledger that is gone mean nothing to the next one.
+    // Changes of a ledger that is gone mean nothing to the next one, and nothing to those after it.
     fs_err::write(changes(&host), &sound).unwrap();
+    let old = fs_err::read(ledger(&host)).unwrap();
     fs_err::remove_file(ledger(&host)).unwrap();
     host.converge(&document);
-    assert!(!changes(&host).exists());
     assert!(!host.converge(&document).changed());
+    assert_eq!(fs_err::read(changes(&host)).unwrap(), sound);
+    // An older ledger that is put back without its changes is told from one that has them.
+    let new = fs_err::read(ledger(&host)).unwrap();
+    document["profiles"][0]["content"] = profile("one").into();
+    host.converge(&document);
+    assert_ne!(fs_err::read(changes(&host)).unwrap(), sound);
+    fs_err::write(ledger(&host), old).unwrap();
+    assert_refused(&host, &host.policy_tree(), "state.recent.json");
+    fs_err::write(ledger(&host), new).unwrap();
+    assert!(!host.converge(&document).changed());
+}
+
+#[test]
+fn without_its_changes_a_ledger_asks_for_no_original_that_is_given_back() {
+    let host = Scratch::new();
+    let by_hand = format!("# by hand\n{}", profile("mine"));
+    host.write("mine", &by_hand);
+    let of = |names: &[&str]| {
+        let entries: Vec<Value> = names.iter().map(|name| entry(name)).collect();
+        json!({ "version": 1, "owner": "test", "prune": true, "profiles": entries })
+    };
+    host.converge(&of(&["a", "b", "c", "d", "e", "f", "mine"]));
+    let document = of(&["a", "b", "c", "d", "e", "f"]);
+    host.converge(&document);
+    assert_eq!(host.read("mine"), by_hand);
+    fs_err::remove_file(changes(&host)).unwrap();
+    host.converge(&document);
+    assert_eq!(host.read("mine"), by_hand);
 }
 
 #[test]
