@@ -61,15 +61,18 @@ pub(super) fn compare(
             Err(why) => drop(found.insert(result.step, failed(format!("what was compiled cannot be read: {why}")))),
         }
     }
-    let is_listed_glob = |one: &Attached<'_>| one.step.is_some() && matches!(one.attachment, Attachment::Automaton(_));
-    if !namespaces.values().flatten().any(is_listed_glob) {
+    // A name alone, which is no automaton, is equal to nothing.
+    let listed = namespaces.values().flatten().filter(|one| one.step.is_some()).map(|one| &one.attachment);
+    let listed: Vec<&Attachment> = listed.filter(|one| matches!(one, Attachment::Automaton(_))).collect();
+    if listed.is_empty() {
         return Compared { conflicts: found, undecided };
     }
+    let remembered = remembered(plan, results, &listed);
     let loaded = foreign.iter().map(|(name, attachment)| {
         let attachment = attachment.clone();
         Attached { step: None, file: None, name, attachment }
     });
-    for one in remembered(plan, results).into_iter().chain(loaded) {
+    for one in remembered.into_iter().chain(loaded) {
         namespaces.entry(one.name.namespace.as_deref()).or_default().push(one);
     }
     for attached in namespaces.values() {
@@ -108,14 +111,17 @@ fn compiled<'p>(plan: &'p Plan, result: &'p CompiledStep) -> Result<Vec<Attached
     Ok(attached)
 }
 
-/// The globs of the installed profiles that this run did not compile, as far as the ledger has them.
-fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep]) -> Vec<Attached<'p>> {
+/// The attachments of the installed profiles that this run did not compile, as far as the ledger has them and they can be
+/// for an executable that one of `listed` is for.
+fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep], listed: &[&Attachment]) -> Vec<Attached<'p>> {
+    let is_shared = |path: &String| listed.iter().any(|one| one.is_for(path.as_bytes()));
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
     let mut attached = Vec::new();
     for (file, recorded) in plan.observed.ledger.compiled().iter().filter(|(file, _)| !compiled.contains(file)) {
         for profile in recorded.profiles.iter().filter(|profile| plan.defined.get(&profile.name) == Some(file)) {
-            if let Some(automaton) = profile.attachment.as_ref().and_then(AttachmentRecord::automaton) {
-                let attachment = Attachment::Automaton(automaton);
+            let record = profile.attachment.as_ref();
+            let record = record.filter(|record| record.paths().is_none_or(|paths| paths.iter().any(is_shared)));
+            if let Some(attachment) = record.and_then(AttachmentRecord::attachment) {
                 attached.push(Attached { step: None, file: Some(file), name: &profile.name, attachment });
             }
         }

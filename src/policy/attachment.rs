@@ -52,6 +52,9 @@ pub enum Attachment {
     Name(String),
     /// By an automaton over the executable's path.
     Automaton(Automaton),
+    /// By one that accepts few paths, which are remembered in its place, each with what kernels count on it that do so in
+    /// the way of [`LeftMatch::Original`]; others count all its bytes.
+    Paths(Vec<(String, u32)>),
 }
 
 /// An automaton over executables' paths.
@@ -148,6 +151,14 @@ impl Attachment {
             Self::Name(name) => {
                 (name.as_bytes() == path).then_some(Match { specificity: Specificity::Name, has_xattrs: false })
             }
+            Self::Paths(paths) => {
+                let (path, original) = paths.iter().find(|(known, _)| known.as_bytes() == path)?;
+                let count = match counting {
+                    LeftMatch::Original => *original,
+                    LeftMatch::Corrected => narrow(path.len()),
+                };
+                Some(Match { specificity: Specificity::Counted(count), has_xattrs: false })
+            }
             Self::Automaton(automaton) => {
                 let mut walk = Walk::new();
                 for byte in path {
@@ -168,6 +179,8 @@ impl Attachment {
         match self {
             Self::Name(name) => narrow(name.len()),
             Self::Automaton(automaton) => automaton.shortest,
+            // No greater than any count, or the automaton itself would be remembered.
+            Self::Paths(_) => 0,
         }
     }
 }

@@ -410,6 +410,34 @@ fn globs_that_match_one_executable_equally_well_are_refused() {
     assert!(run.report["profiles"].to_string().contains(said), "{run:#?}");
 }
 
+/// Of a profile that is for few executables, the paths are remembered and not the automaton.
+#[test]
+fn globs_of_few_paths_are_refused_whoever_brings_them_and_whenever() {
+    let of = |owner: &str, (name, attachment): (&str, &str)| {
+        let content = format!("abi <abi/3.0>,\nprofile {name} {attachment} {{\n}}\n");
+        json!({ "version": 1, "owner": owner, "profiles": [{ "file": "of-".to_owned() + owner, "content": content }] })
+    };
+    let path = ("path", "/opt/py3.9");
+    let globs = [path, ("digit", "/opt/py3.[0-9]"), ("odd", "/opt/py3.[579]"), ("braces", "/opt/{py3.9,zz*}")];
+    for (one, other) in globs.iter().flat_map(|one| globs.iter().map(move |other| (*one, *other))) {
+        if one == other {
+            continue;
+        }
+        let host = Scratch::new();
+        host.converge(&of("first", one));
+        let before = host.policy_tree();
+        let run = host.apply(&of("second", other));
+        // Braces are told apart in the texts already.
+        assert!(matches!(run.code, Some(3 | 4)), "{one:?} {other:?}: {run:#?}");
+        assert!(run.report.to_string().contains("the kernel would run it unconfined"), "{run:#?}");
+        assert_untouched(&before, &host.policy_tree());
+    }
+    // A name that is the path has no equal: the kernel looks no further.
+    let host = Scratch::new();
+    host.converge(&of("first", ("/opt/py3.9", "")));
+    host.converge(&of("second", globs[1]));
+}
+
 #[test]
 fn an_include_that_breaks_an_installed_profile_is_refused() {
     let host = Scratch::new();

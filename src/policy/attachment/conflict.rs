@@ -10,6 +10,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use super::choice::{Verdict, chosen};
 use super::dfa::DEAD;
 use super::meeting;
 use super::sketch::Sketch;
@@ -59,7 +60,46 @@ pub fn conflicts<T: Copy>(
             Outcome::Undecided => told.undecided.push(pair),
         }
     }
+    // What is remembered as few paths has no automaton to walk: each path is tried.
+    let candidates = || all().map(|(_, attachment)| *attachment).enumerate();
+    let mut settled = HashSet::new();
+    for (other, attachment) in candidates() {
+        let Attachment::Paths(paths) = attachment else { continue };
+        for path in paths.iter().map(|(path, _)| path.as_bytes()) {
+            let matching: Vec<_> = candidates().filter(|(_, attachment)| attachment.is_for(path)).collect();
+            for (one, _) in matching.iter().take_while(|(at, _)| *at < changed.len()) {
+                if settled.contains(&(*one, other)) {
+                    continue;
+                }
+                let pair = (profiles[*one], profiles[other]);
+                match tried(&matching, [*one, other], path, kernels) {
+                    Outcome::Path(path) => told.found.push(Conflict { profiles: pair, path }),
+                    Outcome::NoPath => continue,
+                    Outcome::Undecided => told.undecided.push(pair),
+                }
+                settled.insert((*one, other));
+            }
+        }
+    }
     told
+}
+
+/// Whether every kernel finds the pair equal for this path, among all attachments that match it.
+fn tried(matching: &[(usize, &Attachment)], pair: [usize; 2], path: &[u8], kernels: &[LeftMatch]) -> Outcome {
+    let verdicts = kernels.iter().map(|kernel| chosen(matching.iter().copied(), path, *kernel));
+    let verdicts: Vec<Verdict<usize>> = verdicts.collect();
+    let is_equal = |verdict: &Verdict<usize>| match verdict {
+        Verdict::Conflict(equals) => pair.iter().all(|at| equals.contains(at)),
+        _ => false,
+    };
+    let is_unsure = |verdict: &Verdict<usize>| matches!(verdict, Verdict::Unsure(unsure) if unsure.contains(&pair[0]));
+    if verdicts.iter().all(is_equal) {
+        Outcome::Path(path.to_vec())
+    } else if verdicts.iter().any(is_unsure) {
+        Outcome::Undecided
+    } else {
+        Outcome::NoPath
+    }
 }
 
 /// What is walked over paths.
@@ -76,6 +116,7 @@ impl<'a> Runner<'a> {
             Attachment::Name(name) => Self::Name(name.as_bytes()),
             Attachment::Automaton(automaton) if automaton.dfa.is_differential() => Self::None,
             Attachment::Automaton(automaton) => Sketch::new(automaton).map_or(Self::None, Self::Automaton),
+            Attachment::Paths(_) => Self::None,
         }
     }
 }

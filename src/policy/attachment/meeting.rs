@@ -118,7 +118,7 @@ mod tests {
         let blob = compile(&globs.iter().enumerate().map(profile).collect::<String>());
         let automaton = |profile: &_| match Attachment::read(profile, &blob).unwrap().unwrap() {
             Attachment::Automaton(automaton) => automaton,
-            Attachment::Name(name) => panic!("{name}"),
+            other => panic!("{other:?}"),
         };
         let automata: Vec<Automaton> = profiles(&blob).unwrap().iter().map(automaton).collect();
         let sketches: Vec<_> = automata.iter().map(Sketch::new).collect();

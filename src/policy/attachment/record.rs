@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::{Attachment, Automaton, CompiledProfile, DEAD, Malformed, START, State};
+use super::{Attachment, Automaton, CompiledProfile, DEAD, LeftMatch, Malformed, START, State, Walk, narrow};
 use crate::policy::profiles;
 use crate::policy::reader::{Element, Reader};
 
@@ -22,8 +22,17 @@ const FLAGS: usize = 1 + 3 * 5 + 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttachmentRecord {
-    /// These paths and no others.
+    /// The path that is the profile's name, and no automaton.
+    Name(String),
+    /// An automaton that accepts these paths and no others, of which all kernels count all bytes.
     Paths(Vec<String>),
+    /// The same, but for kernels that count in the way of [`LeftMatch::Original`]: for each path, what these count.
+    Counted {
+        /// The paths.
+        paths: Vec<String>,
+        /// The counts.
+        original: Vec<u32>,
+    },
     /// The beginning of the compiled profile, in base64: its name and its automaton, without any rules.
     Automaton(String),
 }
@@ -36,11 +45,17 @@ impl AttachmentRecord {
     pub fn of(profile: &CompiledProfile, blob: &[u8]) -> Result<Option<Self>, Malformed> {
         let record = match Attachment::read(profile, blob)? {
             None => None,
-            Some(Attachment::Name(name)) => Some(Self::Paths(vec![name])),
+            Some(Attachment::Name(name)) => Some(Self::Name(name)),
             Some(Attachment::Automaton(automaton)) => Some(match automaton.paths() {
-                Some(paths) if automaton.xattrs == 0 => Self::Paths(paths),
+                Some(paths) if automaton.is_told_by(&paths) => {
+                    let original = automaton.counts(&paths, LeftMatch::Original);
+                    let is_all = paths.iter().zip(&original).all(|(path, count)| narrow(path.len()) == *count);
+                    if is_all { Self::Paths(paths) } else { Self::Counted { paths, original } }
+                }
                 _ => Self::Automaton(STANDARD.encode(beginning(profile, blob)?)),
             }),
+            // Only what was remembered is of this kind.
+            Some(Attachment::Paths(_)) => None,
         };
         Ok(record)
     }
@@ -48,21 +63,36 @@ impl AttachmentRecord {
     /// The form in which paths are compared with it; `None` if it is not what this program writes.
     #[must_use]
     pub fn matcher(&self) -> Option<Matcher<'_>> {
-        match self {
-            Self::Paths(paths) => Some(Matcher::Paths(paths)),
-            Self::Automaton(_) => self.automaton().map(Matcher::Automaton),
+        match (self.paths(), self) {
+            (Some(paths), _) => Some(Matcher::Paths(paths)),
+            (None, Self::Automaton(encoded)) => decoded(encoded).map(Matcher::Automaton),
+            (None, _) => None,
         }
     }
 
-    /// The automaton, if it was remembered and is what this program writes.
+    /// All paths of executables that it is for, where these are written out.
     #[must_use]
-    pub fn automaton(&self) -> Option<Automaton> {
-        let Self::Automaton(encoded) = self else { return None };
-        let blob = STANDARD.decode(encoded).ok()?;
-        let profile = profiles(&blob).ok()?.into_iter().next()?;
-        match Attachment::read(&profile, &blob).ok()?? {
-            Attachment::Automaton(automaton) => Some(automaton),
-            Attachment::Name(_) => None,
+    pub fn paths(&self) -> Option<&[String]> {
+        match self {
+            Self::Name(name) => Some(std::slice::from_ref(name)),
+            Self::Paths(paths) | Self::Counted { paths, .. } => Some(paths),
+            Self::Automaton(_) => None,
+        }
+    }
+
+    /// An attachment that every kernel treats as the one that was remembered; `None` if it is not what this program
+    /// writes.
+    #[must_use]
+    pub fn attachment(&self) -> Option<Attachment> {
+        match self {
+            Self::Name(name) => Some(Attachment::Name(name.clone())),
+            Self::Paths(paths) => {
+                Some(Attachment::Paths(paths.iter().map(|path| (path.clone(), narrow(path.len()))).collect()))
+            }
+            Self::Counted { paths, original } => {
+                Some(Attachment::Paths(paths.iter().cloned().zip(original.iter().copied()).collect()))
+            }
+            Self::Automaton(encoded) => decoded(encoded).map(Attachment::Automaton),
         }
     }
 }
@@ -93,6 +123,15 @@ impl Matcher<'_> {
     }
 }
 
+fn decoded(encoded: &str) -> Option<Automaton> {
+    let blob = STANDARD.decode(encoded).ok()?;
+    let profile = profiles(&blob).ok()?.into_iter().next()?;
+    match Attachment::read(&profile, &blob).ok()?? {
+        Attachment::Automaton(automaton) => Some(automaton),
+        Attachment::Name(_) | Attachment::Paths(_) => None,
+    }
+}
+
 /// The profile's bytes up to its attachment, as a profile of their own.
 fn beginning(profile: &CompiledProfile, blob: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut reader = Reader::starting_at(blob, profile.range.start);
@@ -114,10 +153,50 @@ fn beginning(profile: &CompiledProfile, blob: &[u8]) -> Result<Vec<u8>, Malforme
     Ok(bytes)
 }
 
+impl Attachment {
+    /// Whether it is for the executable at `path`, however well it matches.
+    #[must_use]
+    pub fn is_for(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Name(name) => name.as_bytes() == path,
+            Self::Paths(paths) => paths.iter().any(|(known, _)| known.as_bytes() == path),
+            Self::Automaton(automaton) => automaton.matches(path),
+        }
+    }
+}
+
 impl Automaton {
+    /// What a kernel counts on each of these paths.
+    fn counts(&self, paths: &[String], counting: LeftMatch) -> Vec<u32> {
+        let count = |path: &String| {
+            let mut walk = Walk::new();
+            path.bytes().for_each(|byte| walk.step(self, byte, counting));
+            walk.count()
+        };
+        paths.iter().map(count).collect()
+    }
+
+    /// Whether all that a kernel asks of the automaton can be told from the paths that it accepts and from
+    /// [`Self::counts`] in the way of [`LeftMatch::Original`]: of others, which know the loops of an automaton without
+    /// any, there is nothing to tell.
+    fn is_told_by(&self, paths: &[String]) -> bool {
+        let counts = |counting| self.counts(paths, counting);
+        let lengths = || paths.iter().map(|path| narrow(path.len()));
+        self.xattrs == 0
+            && counts(LeftMatch::Corrected).into_iter().eq(lengths())
+            && counts(LeftMatch::Original).into_iter().chain(lengths()).all(|count| count >= self.shortest)
+    }
+
     /// Whether a path is accepted, however well.
     fn matches(&self, path: &[u8]) -> bool {
-        self.accepts(path.iter().fold(START, |state, byte| self.dfa.step(state, *byte)))
+        let mut state = START;
+        for byte in path {
+            state = self.dfa.step(state, *byte);
+            if state == DEAD {
+                return false;
+            }
+        }
+        self.accepts(state)
     }
 
     /// All paths that it accepts, if they are few and text.
@@ -179,10 +258,11 @@ mod tests {
     #[test]
     fn few_paths_are_written_out_and_globs_are_kept_as_automata() {
         let paths = |text: &str| match record(text) {
-            AttachmentRecord::Paths(paths) => Some(paths),
-            AttachmentRecord::Automaton(_) => None,
+            AttachmentRecord::Paths(paths) | AttachmentRecord::Counted { paths, .. } => Some(paths),
+            AttachmentRecord::Name(_) | AttachmentRecord::Automaton(_) => None,
         };
-        assert_eq!(paths("/usr/bin/x { }"), Some(vec!["/usr/bin/x".to_owned()]));
+        assert_eq!(record("/usr/bin/x { }"), AttachmentRecord::Name("/usr/bin/x".to_owned()));
+        assert_eq!(paths("profile x /usr/bin/x { }"), Some(vec!["/usr/bin/x".to_owned()]));
         assert_eq!(
             paths("profile p /{usr/,}bin/p{1,2} { }").map(|paths| paths.len()),
             Some(4),

@@ -38,6 +38,7 @@ fn profiles_are_found_by_name_by_automaton_or_not_at_all() {
                 None => "none",
                 Some(Attachment::Name(_)) => "name",
                 Some(Attachment::Automaton(_)) => "automaton",
+                Some(Attachment::Paths(_)) => "paths",
             };
             (name.as_str(), kind)
         })
@@ -282,6 +283,60 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// What is remembered of an attachment matches as the attachment itself, for every kernel.
+    #[test]
+    fn what_is_remembered_matches_as_what_was_compiled(
+        few in prop::collection::vec("/(a|b|x|/|\\{a,bx\\}|\\{,ab\\}|\\[abx\\]){1,5}", 20),
+        globs in prop::collection::vec(any_glob(), 5),
+    ) {
+        let globs = few.into_iter().chain(globs.iter().map(|glob| text(glob)));
+        let profile = |(at, glob): (usize, String)| format!("profile p{at} \"{glob}\" {{ }} /opt/p{at} {{ }}\n");
+        let blobs = globs.enumerate().map(profile).map(|policy| (compile(&policy), policy));
+        for (blob, policy) in blobs {
+            for profile in profiles(&blob).unwrap() {
+                let Some(attachment) = Attachment::read(&profile, &blob).unwrap() else { continue };
+                let record = AttachmentRecord::of(&profile, &blob).unwrap().unwrap();
+                let record: AttachmentRecord = serde_json::from_value(serde_json::to_value(&record).unwrap()).unwrap();
+                let remembered = record.attachment().unwrap();
+                let matcher = record.matcher().unwrap();
+                for path in short_paths() {
+                    for kernel in KERNELS {
+                        let (then, now) = (attachment.matches(&path, kernel), remembered.matches(&path, kernel));
+                        prop_assert_eq!(then, now, "{} {}", policy, path.escape_ascii());
+                    }
+                    let is_for = attachment.is_for(&path);
+                    prop_assert_eq!(is_for, attachment.matches(&path, LeftMatch::Corrected).is_some());
+                    prop_assert_eq!(is_for, matcher.matches(&path));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_glob_of_few_paths_conflicts_when_it_is_remembered_too() {
+    let text = "profile path /opt/py3.9 { } profile digit /opt/py3.[0-9] { } profile odd /opt/py3.[579] { } \
+                profile usr /{usr/,}bin/py3.9 { } profile other /usr/bin/py3.? { }";
+    let blob = compile(text);
+    let all = profiles(&blob).unwrap();
+    let read = |profile: &_| Attachment::read(profile, &blob).unwrap().unwrap();
+    let remembered = |profile: &_| AttachmentRecord::of(profile, &blob).unwrap().unwrap().attachment().unwrap();
+    for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
+        if one.name == other.name {
+            continue;
+        }
+        let (changed, compiled, known) = (read(one), read(other), remembered(other));
+        for kernels in [&KERNELS[..], &KERNELS[..1], &KERNELS[1..]] {
+            let found = |other| conflicts(&[((), &changed)], &[((), other)], kernels).found.len();
+            assert_eq!(found(&compiled), found(&known), "{} {} {kernels:?}", one.name, other.name);
+        }
+    }
+    assert!(matches!(remembered(&all[1]), Attachment::Paths(_)), "{text}");
 }
 
 proptest! {
