@@ -432,6 +432,10 @@ fn globs_of_few_paths_are_refused_whoever_brings_them_and_whenever() {
         assert!(run.report.to_string().contains("the kernel would run it unconfined"), "{run:#?}");
         assert_untouched(&before, &host.policy_tree());
     }
+    // No executable has the one path that both match.
+    let host = Scratch::new();
+    host.converge(&of("first", ("one", "/opt/{a,}/x[12]")));
+    host.converge(&of("second", ("two", "/opt/{b,}/x[13]")));
     // A name that is the path has no equal: the kernel looks no further.
     let host = Scratch::new();
     host.converge(&of("first", ("/opt/py3.9", "")));

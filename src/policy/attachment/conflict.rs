@@ -66,6 +66,10 @@ pub fn conflicts<T: Copy>(
     for (other, attachment) in candidates() {
         let Attachment::Paths(paths) = attachment else { continue };
         for path in paths.iter().map(|(path, _)| path.as_bytes()) {
+            // No executable has such a path.
+            if path.iter().try_fold(Shape::Nothing, |shape, byte| shape.step(*byte)) != Some(Shape::Name) {
+                continue;
+            }
             let matching: Vec<_> = candidates().filter(|(_, attachment)| attachment.is_for(path)).collect();
             for (one, _) in matching.iter().take_while(|(at, _)| *at < changed.len()) {
                 if settled.contains(&(*one, other)) {

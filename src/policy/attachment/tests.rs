@@ -321,7 +321,8 @@ proptest! {
 #[test]
 fn a_glob_of_few_paths_conflicts_when_it_is_remembered_too() {
     let text = "profile path /opt/py3.9 { } profile digit /opt/py3.[0-9] { } profile odd /opt/py3.[579] { } \
-                profile usr /{usr/,}bin/py3.9 { } profile other /usr/bin/py3.? { }";
+                profile usr /{usr/,}bin/py3.9 { } profile other /usr/bin/py3.? { } \
+                profile a /opt/{a,}/x[12] { } profile b /opt/{b,}/x[13] { }";
     let blob = compile(text);
     let all = profiles(&blob).unwrap();
     let read = |profile: &_| Attachment::read(profile, &blob).unwrap().unwrap();
