@@ -388,60 +388,6 @@ fn every_form_of_include_counts() {
     assert_eq!(host.converge(&document).report["summary"]["reloaded"], 1, "and so does its return");
 }
 
-/// No text tells that a path matches both globs, and each as well as the other.
-#[test]
-fn globs_that_match_one_executable_equally_well_are_refused() {
-    let attached = |name: &str, glob: &str| json!({ "file": name, "content": format!("abi <abi/3.0>,\nprofile {name} {glob} {{\n}}\n") });
-    let host = Scratch::new();
-    let before = host.policy_tree();
-    let both = profiles(json!([attached("one", "/opt/*/x"), attached("two", "/opt/b*/x"), entry("three")]));
-    let run = host.apply(&both);
-    run.expect(4);
-    assert_untouched(&before, &host.policy_tree());
-    let said = "`one` in `one` and `two` in `two` match /opt/b/x equally well: the kernel would run it unconfined";
-    assert!(run.report["profiles"].to_string().contains(said), "{run:#?}");
-
-    // The other is installed by an earlier run, and not compiled again.
-    let layers = [attached("one", "/opt/*/x"), attached("long", "/opt/bcd/x*")];
-    host.converge(&profiles(json!(layers)));
-    let run = host.apply(&profiles(json!([layers[0], layers[1], attached("two", "/opt/b*/x")])));
-    run.expect(4);
-    let said = "`two` in `two` and `one` in `one` match /opt/b/x equally well";
-    assert!(run.report["profiles"].to_string().contains(said), "{run:#?}");
-}
-
-/// Of a profile that is for few executables, the paths are remembered and not the automaton.
-#[test]
-fn globs_of_few_paths_are_refused_whoever_brings_them_and_whenever() {
-    let of = |owner: &str, (name, attachment): (&str, &str)| {
-        let content = format!("abi <abi/3.0>,\nprofile {name} {attachment} {{\n}}\n");
-        json!({ "version": 1, "owner": owner, "profiles": [{ "file": "of-".to_owned() + owner, "content": content }] })
-    };
-    let path = ("path", "/opt/py3.9");
-    let globs = [path, ("digit", "/opt/py3.[0-9]"), ("odd", "/opt/py3.[579]"), ("braces", "/opt/{py3.9,zz*}")];
-    for (one, other) in globs.iter().flat_map(|one| globs.iter().map(move |other| (*one, *other))) {
-        if one == other {
-            continue;
-        }
-        let host = Scratch::new();
-        host.converge(&of("first", one));
-        let before = host.policy_tree();
-        let run = host.apply(&of("second", other));
-        // Braces are told apart in the texts already.
-        assert!(matches!(run.code, Some(3 | 4)), "{one:?} {other:?}: {run:#?}");
-        assert!(run.report.to_string().contains("the kernel would run it unconfined"), "{run:#?}");
-        assert_untouched(&before, &host.policy_tree());
-    }
-    // No executable has the one path that both match.
-    let host = Scratch::new();
-    host.converge(&of("first", ("one", "/opt/{a,}/x[12]")));
-    host.converge(&of("second", ("two", "/opt/{b,}/x[13]")));
-    // A name that is the path has no equal: the kernel looks no further.
-    let host = Scratch::new();
-    host.converge(&of("first", ("/opt/py3.9", "")));
-    host.converge(&of("second", globs[1]));
-}
-
 #[test]
 fn an_include_that_breaks_an_installed_profile_is_refused() {
     let host = Scratch::new();

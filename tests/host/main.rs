@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod apply;
+mod attachments;
 mod boot_cache;
 mod debian_policy;
 mod export;
