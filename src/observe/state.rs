@@ -82,11 +82,11 @@ pub(super) fn read_ours(directory: &Dir, name: &str, limit: u64) -> Result<Optio
 }
 
 fn unusable(path: PathBuf, why: &Unusable, then: &str) -> Error {
+    let away = format!("move {} away: {then}", path.display());
     let remedy = match why {
         Unusable::Newer(_) => "install the aa-converge that wrote it, or a newer one".to_owned(),
-        Unusable::Damaged(_) | Unusable::Torn => {
-            format!("the policy was not touched; move {} away: {then}", path.display())
-        }
+        Unusable::Damaged(_) => format!("the policy was not touched; {away}"),
+        Unusable::Torn => format!("the policy was not touched; bring back the {LEDGER} that it is about, or {away}"),
     };
     Error::Untrusted { path, why: why.to_string(), remedy }
 }
