@@ -208,11 +208,12 @@ impl Automaton {
     }
 }
 
-/// Collects what is accepted from `state` on; `None` when it gets too much, as it does wherever there is a loop.
+/// Collects what is accepted from `state` on, to which `path` led: each byte with the state before it. `None` when it
+/// gets too much, which it does without end where a state is come back to.
 fn walk(
     automaton: &Automaton,
     state: State,
-    path: &mut Vec<u8>,
+    path: &mut Vec<(u8, State)>,
     room: &mut usize,
     found: &mut Vec<Vec<u8>>,
 ) -> Option<()> {
@@ -220,7 +221,7 @@ fn walk(
         if found.len() == MOST_PATHS {
             return None;
         }
-        found.push(path.clone());
+        found.push(path.iter().map(|(byte, _)| *byte).collect());
     }
     for byte in 1..=u8::MAX {
         let next = automaton.dfa.step(state, byte);
@@ -228,7 +229,10 @@ fn walk(
             continue;
         }
         *room = room.checked_sub(1)?;
-        path.push(byte);
+        path.push((byte, state));
+        if path.iter().any(|(_, before)| *before == next) {
+            return None;
+        }
         walk(automaton, next, path, room, found)?;
         path.pop();
     }
