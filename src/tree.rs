@@ -134,25 +134,21 @@ impl<'a> View<'a> {
         if let Some(changed) = self.overlay.get(path) {
             return changed.as_ref().map_or(Node::Absent, |text| Node::File(Arc::clone(text)));
         }
-        let standing = self.tree.nodes.get(path).cloned().unwrap_or(Node::Absent);
-        let children = self.overlay.range(path.to_path_buf()..).take_while(|(child, _)| child.starts_with(path));
-        let mut children = children.filter(|(child, _)| child.parent() == Some(path)).peekable();
-        if children.peek().is_none() {
-            return standing;
-        }
-        let mut names = match standing {
-            Node::Directory(names) => names,
-            Node::Absent => Arc::default(),
-            Node::File(_) => return standing,
+        let mut names = match self.tree.nodes.get(path) {
+            Some(Node::File(text)) => return Node::File(Arc::clone(text)),
+            Some(Node::Directory(names)) => Some(Arc::clone(names)),
+            Some(Node::Absent) | None => None,
         };
-        for (child, text) in children {
+        let children = self.overlay.range(path.to_path_buf()..).take_while(|(child, _)| child.starts_with(path));
+        for (child, text) in children.filter(|(child, _)| child.parent() == Some(path)) {
+            let names = names.get_or_insert_default();
             let Some(name) = child.file_name().and_then(|name| name.to_str()) else { continue };
             // A directory of thousands of names is not copied for a file that only gets another text.
             if names.contains(name) != is_listed(name, text.is_some()) {
-                list(Arc::make_mut(&mut names), name, text.is_some());
+                list(Arc::make_mut(names), name, text.is_some());
             }
         }
-        Node::Directory(names)
+        names.map_or(Node::Absent, Node::Directory)
     }
 
     /// The regular file at `path` in this view.
@@ -450,5 +446,43 @@ impl<'a> Closures<'a> {
         self.references.push(None);
         self.of_inputs.push(None);
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &str) -> Arc<Text> {
+        Arc::new(Text::new(bytes.into()))
+    }
+
+    #[test]
+    fn an_overlay_changes_files_and_what_directories_list() {
+        let mut tree = Tree::default();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        tree.insert("/d".into(), Node::Directory(Arc::new(names(&["kept", "removed"]))));
+        tree.insert("/d/kept".into(), Node::File(text("kept")));
+        tree.insert("/d/removed".into(), Node::File(text("removed")));
+        let changes = [
+            ("/d/added", Some("added")),
+            ("/d/kept/below", Some("a file has none")),
+            ("/d/removed", None),
+            ("/new/x", Some("x")),
+            ("/new/x~", Some("the parser skips it")),
+        ];
+        let overlay = changes.map(|(path, new)| (PathBuf::from(path), new.map(text))).into();
+        let view = View::new(&tree, &overlay);
+        let bytes = |path: &str| view.text(Path::new(path)).map(|text| String::from_utf8(text.bytes.clone()).unwrap());
+        assert_eq!(bytes("/d/kept").as_deref(), Some("kept"));
+        assert_eq!(bytes("/d/added").as_deref(), Some("added"));
+        assert_eq!(bytes("/d/removed"), None);
+        let listed = |path: &str| match view.node(Path::new(path)) {
+            Node::Directory(names) => Some(names.iter().cloned().collect::<Vec<_>>()),
+            Node::Absent | Node::File(_) => None,
+        };
+        assert_eq!(listed("/d"), Some(vec!["added".to_owned(), "kept".to_owned()]));
+        assert_eq!(listed("/new"), Some(vec!["x".to_owned()]));
+        assert_eq!(listed("/d/removed").or(listed("/nowhere")), None);
     }
 }
