@@ -76,20 +76,25 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
     draft.profiles = entries.into_iter().collect();
     let mut idle_dependents = Vec::new();
     if !overlay.is_empty() {
+        // Both are in order, so that they are walked side by side instead of looking each file up.
+        let mut listed = draft.profiles.keys().peekable();
+        let mut dependents = Vec::new();
         for (file, text) in &installed {
-            if draft.profiles.contains_key(file) {
+            while listed.next_if(|one| *one < file).is_some() {}
+            if listed.peek() == Some(&file) {
                 continue;
             }
             let Some(dependence) = scales.dependence(text) else { continue };
             let depending = is_enabled(file).then(|| scales.dependent(file, text, &dependence)).flatten();
             match depending {
                 Some((entry, step)) => {
-                    draft.profiles.insert(file.clone(), entry);
+                    dependents.push((file.clone(), entry));
                     steps.push(step);
                 }
                 None => idle_dependents.push(file.clone()),
             }
         }
+        draft.profiles.extend(dependents);
     }
     let recorded = observed.ledger.compiled().keys();
     let forgotten = recorded.filter(|file| !installed.contains_key(*file)).cloned().collect();
