@@ -26,6 +26,25 @@ fn globs_that_match_one_executable_equally_well_are_refused() {
     assert!(run.report["profiles"].to_string().contains(said), "{run:#?}");
 }
 
+/// What an installed profile is for is known from when it compiled.
+#[test]
+fn a_glob_counts_whose_profile_does_not_compile_any_more() {
+    let host = Scratch::new();
+    let content = "profile one /opt/*/x {\n  include <abstractions/site>\n  include if exists <local/one>\n}\n";
+    let document = |owner: &str, file: &str, content: &str| json!({ "version": 1, "owner": owner, "profiles": [{ "file": file, "content": format!("abi <abi/3.0>,\n{content}") }] });
+    host.converge(&document("first", "one", content));
+    host.write("local/one", "nonsense\n");
+    let mut second = document("second", "two", "profile two /opt/b*/x {\n}\n");
+    second["files"] = json!([{ "path": "abstractions/site", "content": "/etc/other.conf r,\n" }]);
+    let before = host.policy_tree();
+    let run = host.apply(&second);
+    run.expect(4);
+    assert!(run.warns("`one` depends on a changed include and does not compile"), "{run:#?}");
+    let said = "`two` in `two` and `one` in `one` match /opt/b/x equally well";
+    assert!(run.report["profiles"].to_string().contains(said), "{run:#?}");
+    assert_untouched(&before, &host.policy_tree());
+}
+
 /// Of a profile that is for few executables, the paths are remembered and not the automaton.
 #[test]
 fn globs_of_few_paths_are_refused_whoever_brings_them_and_whenever() {

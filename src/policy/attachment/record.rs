@@ -1,6 +1,8 @@
 //! Attachments as they are remembered from one run to the next, so that nothing is compiled or read back from the
 //! kernel to tell which running processes a profile is for.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -103,7 +105,7 @@ pub enum Matcher<'r> {
     /// See [`AttachmentRecord::Paths`].
     Paths(&'r [String]),
     /// See [`AttachmentRecord::Automaton`].
-    Automaton(Automaton),
+    Automaton(Arc<Automaton>),
 }
 
 impl Matcher<'_> {
@@ -123,7 +125,7 @@ impl Matcher<'_> {
     }
 }
 
-fn decoded(encoded: &str) -> Option<Automaton> {
+fn decoded(encoded: &str) -> Option<Arc<Automaton>> {
     let blob = STANDARD.decode(encoded).ok()?;
     let profile = profiles(&blob).ok()?.into_iter().next()?;
     match Attachment::read(&profile, &blob).ok()?? {

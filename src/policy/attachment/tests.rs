@@ -184,12 +184,12 @@ fn real_kernels_decided_likewise() {
 
 /// The conflicts among the profiles that `text` defines, those named in `changed` against all.
 fn conflicts_of(text: &str, changed: &[&str], kernels: &[LeftMatch]) -> Vec<(String, String, String)> {
-    let all: Vec<(String, Attachment)> =
-        attachments(text).into_iter().filter_map(|(name, attachment)| Some((name, attachment?))).collect();
+    let all: Vec<(String, Contender)> =
+        attachments(text).into_iter().filter_map(|(name, attachment)| Some((name, attachment?.into()))).collect();
     let pick = |wanted: bool| {
         all.iter()
             .filter(move |(name, _)| changed.contains(&name.as_str()) == wanted)
-            .map(|(name, attachment)| (name.as_str(), attachment))
+            .map(|(name, contender)| (name.as_str(), contender))
             .collect::<Vec<_>>()
     };
     let told = conflicts(&pick(true), &pick(false), kernels);
@@ -266,8 +266,11 @@ proptest! {
         let all = attachments(&policy);
         let all: Vec<(&str, &Attachment)> =
             all.iter().filter_map(|(name, attachment)| Some((name.as_str(), attachment.as_ref()?))).collect();
+        let contenders: Vec<(&str, Contender)> =
+            all.iter().map(|(name, attachment)| (*name, (*attachment).clone().into())).collect();
+        let contenders: Vec<_> = contenders.iter().map(|(name, contender)| (*name, contender)).collect();
         for kernel in KERNELS {
-            let told = conflicts(&all, &[], &[kernel]);
+            let told = conflicts(&contenders, &[], &[kernel]);
             prop_assert!(told.undecided.is_empty());
             for found in &told.found {
                 let Verdict::Conflict(names) = chosen(all.iter().copied(), &found.path, kernel) else {
@@ -325,8 +328,9 @@ fn a_glob_of_few_paths_conflicts_when_it_is_remembered_too() {
                 profile a /opt/{a,}/x[12] { } profile b /opt/{b,}/x[13] { }";
     let blob = compile(text);
     let all = profiles(&blob).unwrap();
-    let read = |profile: &_| Attachment::read(profile, &blob).unwrap().unwrap();
-    let remembered = |profile: &_| AttachmentRecord::of(profile, &blob).unwrap().unwrap().attachment().unwrap();
+    let read = |profile: &_| Contender::from(Attachment::read(profile, &blob).unwrap().unwrap());
+    let record = |profile: &_| AttachmentRecord::of(profile, &blob).unwrap().unwrap();
+    let remembered = |profile: &_| Contender::from(record(profile).attachment().unwrap());
     for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
         if one.name == other.name {
             continue;
@@ -337,7 +341,7 @@ fn a_glob_of_few_paths_conflicts_when_it_is_remembered_too() {
             assert_eq!(found(&compiled), found(&known), "{} {} {kernels:?}", one.name, other.name);
         }
     }
-    assert!(matches!(remembered(&all[1]), Attachment::Paths(_)), "{text}");
+    assert!(matches!(remembered(&all[1]).attachment(), Attachment::Paths(_)), "{text}");
 }
 
 proptest! {
