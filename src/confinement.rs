@@ -3,7 +3,7 @@
 //! A process gets its profile when it executes its program, and never afterwards: one that was started before the
 //! profile was loaded, or whose profile was removed and loaded again, runs unconfined until it is restarted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -60,10 +60,18 @@ pub fn needs_restart(
 ) -> Vec<NeedsRestart> {
     // The profiles of a namespace are for the processes in it alone, which are not seen from here.
     let here = profiles.iter().filter(|profile| profile.name.namespace.is_none());
-    let candidates: Candidates<'_> =
-        here.filter_map(|profile| Some((profile, profile.attachment.matcher()?))).collect();
-    let unconfined = processes.iter().filter(|process| process.profiles.is_empty());
-    let found = unconfined.filter_map(|process| {
+    let unconfined = || processes.iter().filter(|process| process.profiles.is_empty());
+    let paths: BTreeSet<&[u8]> = unconfined()
+        .flat_map(|process| process.executable.iter().chain(&process.script))
+        .map(|path| path.as_os_str().as_bytes())
+        .collect();
+    let is_of_interest =
+        |record: &AttachmentRecord| record.paths().is_some() || paths.iter().any(|path| record.may_be_for(path));
+    let candidates: Candidates<'_> = here
+        .filter(|profile| is_of_interest(&profile.attachment))
+        .filter_map(|profile| Some((profile, profile.attachment.matcher()?)))
+        .collect();
+    let found = unconfined().filter_map(|process| {
         let executable = process.executable.as_deref()?;
         let (profile, certain) = match candidates.of(executable) {
             Some(found) => found,

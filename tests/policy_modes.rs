@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-use aa_converge::policy::{self, Attachment, Contender, LeftMatch};
+use aa_converge::policy::{self, Attachment, LeftMatch};
 use aa_converge::profile::{Mode, ModeScope, ProfileName, is_skipped_by_parser};
 use aa_converge::syntax::{self, IncludeKind, IncludeTarget, Scan, Variables};
 use proptest::prelude::*;
@@ -117,9 +117,7 @@ fn the_attachments_of_the_distribution_match_what_they_name_and_do_not_conflict(
     });
 
     let read = read.into_inner().unwrap();
-    let read: Vec<(ProfileName, Contender)> =
-        read.into_iter().map(|(name, attachment)| (name, attachment.into())).collect();
-    let all: Vec<(&ProfileName, &Contender)> = read.iter().map(|(name, contender)| (name, contender)).collect();
+    let all: Vec<(&ProfileName, &Attachment)> = read.iter().map(|(name, attachment)| (name, attachment)).collect();
     assert!(all.len() > 100, "{} attachments", all.len());
     for kernel in LeftMatch::ALL {
         let told = policy::conflicts(&all, &[], &[kernel]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 use super::{Refusal, attachment, refused};
 use crate::error::Error;
@@ -98,17 +98,19 @@ pub(super) fn compile<T: Send>(
     let run = || -> Result<_, Error> {
         thread::scope(|scope| {
             let beside = scope.spawn(beside);
-            let remembered = scope.spawn(|| attachment::remembered(&plan, &sources));
             let blobs = compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, progress);
-            let (besides, remembered) = (joined(beside), joined(remembered));
-            Ok((blobs?, besides?, remembered))
+            let besides = match beside.join() {
+                Ok(besides) => besides,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            Ok((blobs?, besides?))
         })
     };
     let done = run().and_then(|done| match known {
         Some(version) => Ok((done, version)),
         None => Ok((done, host.parser_version(&spool)?)),
     });
-    let (blobs, besides, remembered) = match done {
+    let (blobs, besides) = match done {
         Ok((done, version)) => {
             plan.draft.parser_version = Some(version.clone());
             plan.observed.toolchain.version = version;
@@ -148,8 +150,7 @@ pub(super) fn compile<T: Send>(
         let release = kernel.and_then(Kernel::release).unwrap_or_default();
         match kernel.map_or(Ok(Vec::new()), |it| attachment::foreign(&plan, &results, it)) {
             Ok(foreign) => {
-                let compared =
-                    attachment::compare(&plan, &results, remembered, &foreign, LeftMatch::of_release(&release));
+                let compared = attachment::compare(&plan, &results, &foreign, LeftMatch::of_release(&release));
                 plan.draft.warnings.extend(compared.undecided);
                 failures.extend(compared.conflicts);
             }
@@ -178,10 +179,6 @@ pub(super) fn compile<T: Send>(
     }
     let gone = gone(&plan, &results);
     Ok((Compiled { plan, results, gone, spool: Some(spool) }, besides))
-}
-
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Stages what the sources need and compiles them, in the order given.

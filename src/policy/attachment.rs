@@ -31,10 +31,8 @@ mod sketch;
 mod tests;
 
 pub use choice::{Verdict, chosen};
-pub use conflict::{Conflict, Conflicts, Contender, conflicts};
+pub use conflict::{Conflict, Conflicts, conflicts};
 pub use record::{AttachmentRecord, Matcher};
-
-use std::sync::Arc;
 
 use super::reader::{Container, Element, Reader};
 use super::{CompiledProfile, Header, Malformed};
@@ -53,7 +51,7 @@ pub enum Attachment {
     /// By its name, which is the executable's path.
     Name(String),
     /// By an automaton over the executable's path.
-    Automaton(Arc<Automaton>),
+    Automaton(Automaton),
     /// By one that accepts few paths, which are remembered in its place, each with what kernels count on it that do so in
     /// the way of [`LeftMatch::Original`]; others count all its bytes.
     Paths(Vec<(String, u32)>),
@@ -139,7 +137,7 @@ impl Attachment {
             return Ok(None);
         }
         match packed.automaton()? {
-            Some(automaton) => Ok(Some(Self::Automaton(Arc::new(automaton)))),
+            Some(automaton) => Ok(Some(Self::Automaton(automaton))),
             None if profile.name.name.starts_with('/') => Ok(Some(Self::Name(profile.name.name.clone()))),
             None => Ok(None),
         }

@@ -9,7 +9,6 @@
 //! enough for the file system, is not asked; nor whether a component of the path is a link, which no executable's is.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 
 use super::choice::{Verdict, chosen};
 use super::dfa::DEAD;
@@ -38,32 +37,6 @@ pub struct Conflicts<T> {
     pub undecided: Vec<(T, T)>,
 }
 
-/// An attachment with what is worth knowing before it is held against others, which is found once, ahead of any search.
-#[derive(Debug, Clone)]
-pub struct Contender {
-    attachment: Attachment,
-    /// How its automaton comes to a match; none if it has no automaton, or one that matches nothing or is not compared.
-    sketch: Option<Sketch>,
-}
-
-impl From<Attachment> for Contender {
-    fn from(attachment: Attachment) -> Self {
-        let sketch = match &attachment {
-            Attachment::Automaton(automaton) if !automaton.dfa.is_differential() => Sketch::new(Arc::clone(automaton)),
-            Attachment::Automaton(_) | Attachment::Name(_) | Attachment::Paths(_) => None,
-        };
-        Self { attachment, sketch }
-    }
-}
-
-impl Contender {
-    /// The attachment alone.
-    #[must_use]
-    pub fn attachment(&self) -> &Attachment {
-        &self.attachment
-    }
-}
-
 /// Finds the pairs of profiles, at least one of them in `changed`, that match some executable equally well **whichever**
 /// of `kernels` runs. All are of one namespace and have different names.
 ///
@@ -71,12 +44,12 @@ impl Contender {
 /// core with 2,000 profiles, one or all of them changed: 40 ms; with 8,000 pairs of them that overlap: 2.5 s.
 #[must_use]
 pub fn conflicts<T: Copy>(
-    changed: &[(T, &Contender)],
-    others: &[(T, &Contender)],
+    changed: &[(T, &Attachment)],
+    others: &[(T, &Attachment)],
     kernels: &[LeftMatch],
 ) -> Conflicts<T> {
     let all = || changed.iter().chain(others);
-    let field = Field { contenders: all().map(|(_, contender)| *contender).collect(), kernels };
+    let field = Field { runners: all().map(|(_, attachment)| Runner::new(attachment)).collect(), kernels };
     let profiles: Vec<T> = all().map(|(profile, _)| *profile).collect();
     let mut told = Conflicts { found: Vec::new(), undecided: Vec::new() };
     for (one, other) in meeting::pairs(&field.sketches(), changed.len()) {
@@ -88,7 +61,7 @@ pub fn conflicts<T: Copy>(
         }
     }
     // What is remembered as few paths has no automaton to walk: each path is tried.
-    let candidates = || all().map(|(_, contender)| contender.attachment()).enumerate();
+    let candidates = || all().map(|(_, attachment)| *attachment).enumerate();
     let mut settled = HashSet::new();
     for (other, attachment) in candidates() {
         let Attachment::Paths(paths) = attachment else { continue };
@@ -133,6 +106,25 @@ fn tried(matching: &[(usize, &Attachment)], pair: [usize; 2], path: &[u8], kerne
     }
 }
 
+/// What is walked over paths.
+enum Runner<'a> {
+    Name(&'a [u8]),
+    Automaton(Sketch<'a>),
+    /// What matches nothing, or is not compared.
+    None,
+}
+
+impl<'a> Runner<'a> {
+    fn new(attachment: &'a Attachment) -> Self {
+        match attachment {
+            Attachment::Name(name) => Self::Name(name.as_bytes()),
+            Attachment::Automaton(automaton) if automaton.dfa.is_differential() => Self::None,
+            Attachment::Automaton(automaton) => Sketch::new(automaton).map_or(Self::None, Self::Automaton),
+            Attachment::Paths(_) => Self::None,
+        }
+    }
+}
+
 enum Outcome {
     Path(Vec<u8>),
     NoPath,
@@ -141,20 +133,25 @@ enum Outcome {
 
 /// All profiles that the kernel chooses between.
 struct Field<'a> {
-    contenders: Vec<&'a Contender>,
+    runners: Vec<Runner<'a>>,
     kernels: &'a [LeftMatch],
 }
 
 impl<'a> Field<'a> {
-    fn sketches(&self) -> Vec<Option<&'a Sketch>> {
-        self.contenders.iter().map(|contender| contender.sketch.as_ref()).collect()
+    fn sketches(&self) -> Vec<Option<&Sketch<'a>>> {
+        let sketches = self.runners.iter().map(|runner| match runner {
+            Runner::Automaton(sketch) => Some(sketch),
+            Runner::Name(_) | Runner::None => None,
+        });
+        sketches.collect()
     }
 
     /// Looks for a path that both match equally well and nothing else better. A third that matches the path found better
     /// joins the search, which begins anew.
     fn path_without_owner(&self, one: usize, other: usize) -> Outcome {
-        let [first, second] = [one, other].map(|at| self.contenders[at].sketch.as_ref());
-        let (Some(first), Some(second)) = (first, second) else { return Outcome::NoPath };
+        let (Runner::Automaton(first), Runner::Automaton(second)) = (&self.runners[one], &self.runners[other]) else {
+            return Outcome::NoPath;
+        };
         if first.automaton.xattrs > 0 || second.automaton.xattrs > 0 {
             return Outcome::Undecided;
         }
@@ -166,10 +163,10 @@ impl<'a> Field<'a> {
                 nothing => return nothing,
             };
             let before = joined.len();
-            for (at, contender) in self.contenders.iter().enumerate() {
-                if !joined.contains(&at) && search.is_better(contender, &path) {
+            for (at, runner) in self.runners.iter().enumerate() {
+                if !joined.contains(&at) && search.is_better(runner, &path) {
                     joined.insert(at);
-                    search.owners.push(contender);
+                    search.owners.push(runner);
                 }
             }
             if joined.len() == before {
@@ -180,11 +177,11 @@ impl<'a> Field<'a> {
 }
 
 /// The search for one pair.
-struct Search<'a> {
-    pair: [&'a Sketch; 2],
+struct Search<'s, 'a> {
+    pair: [&'s Sketch<'a>; 2],
     /// Profiles that get some executables of both.
-    owners: Vec<&'a Contender>,
-    kernels: &'a [LeftMatch],
+    owners: Vec<&'s Runner<'a>>,
+    kernels: &'s [LeftMatch],
 }
 
 /// Where all are after the same bytes.
@@ -230,7 +227,7 @@ impl Shape {
     }
 }
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// Looks for the shortest path of all.
     fn run(&self) -> Outcome {
         let start = Node {
@@ -265,19 +262,19 @@ impl Search<'_> {
     /// Bytes that stand for all: those that are special to any, and one, the best to read, for the others.
     fn bytes(&self, node: &Node) -> Vec<u8> {
         let mut bytes = vec![b'/', b'.'];
-        let mut add = |sketch: &Sketch, walks: &[Walk]| {
+        let mut add = |sketch: &Sketch<'_>, walks: &[Walk]| {
             let state = walks.first().map_or(DEAD, Walk::state);
             bytes.extend(sketch.steps(state).others.iter().map(|(byte, _)| *byte));
         };
         self.pair.iter().zip(&node.pair).for_each(|(sketch, walks)| add(sketch, walks));
         for (owner, place) in self.owners.iter().zip(&node.owners) {
-            if let (Some(sketch), Place::Walks(walks)) = (&owner.sketch, place) {
+            if let (Runner::Automaton(sketch), Place::Walks(walks)) = (owner, place) {
                 add(sketch, walks);
             }
         }
         for (owner, place) in self.owners.iter().zip(&node.owners) {
-            if let (Attachment::Name(name), Place::Name(there)) = (&owner.attachment, place) {
-                bytes.extend(name.as_bytes().get(*there));
+            if let (Runner::Name(name), Place::Name(there)) = (owner, place) {
+                bytes.extend(name.get(*there));
             }
         }
         bytes.sort_unstable();
@@ -292,11 +289,11 @@ impl Search<'_> {
         self.kernels.iter().map(|_| Walk::new()).collect()
     }
 
-    fn start_of(&self, owner: &Contender) -> Place {
-        match (&owner.attachment, &owner.sketch) {
-            (Attachment::Name(_), _) => Place::Name(0),
-            (_, Some(_)) => Place::Walks(self.start()),
-            (_, None) => Place::Out,
+    fn start_of(&self, owner: &Runner<'_>) -> Place {
+        match owner {
+            Runner::Name(_) => Place::Name(0),
+            Runner::Automaton(_) => Place::Walks(self.start()),
+            Runner::None => Place::Out,
         }
     }
 
@@ -308,22 +305,22 @@ impl Search<'_> {
         Some(Node { shape, pair, owners: owners.collect() })
     }
 
-    fn follow(&self, owner: &Contender, place: &Place, byte: u8) -> Place {
-        match (&owner.attachment, &owner.sketch, place) {
-            (Attachment::Name(name), _, Place::Name(there)) if name.as_bytes().get(*there) == Some(&byte) => {
-                Place::Name(there + 1)
+    fn follow(&self, owner: &Runner<'_>, place: &Place, byte: u8) -> Place {
+        match (owner, place) {
+            (Runner::Name(name), Place::Name(there)) if name.get(*there) == Some(&byte) => Place::Name(there + 1),
+            (Runner::Automaton(sketch), Place::Walks(walks)) => {
+                self.walk(sketch, walks, byte).map_or(Place::Out, Place::Walks)
             }
-            (_, Some(sketch), Place::Walks(walks)) => self.walk(sketch, walks, byte).map_or(Place::Out, Place::Walks),
             _ => Place::Out,
         }
     }
 
     /// `None` if nothing can match any more. Of the history is kept what the walk can still come back to, so that
     /// walks which differ in the rest alone are one.
-    fn walk(&self, sketch: &Sketch, walks: &[Walk], byte: u8) -> Option<Vec<Walk>> {
+    fn walk(&self, sketch: &Sketch<'_>, walks: &[Walk], byte: u8) -> Option<Vec<Walk>> {
         let step = |(walk, counting): (&Walk, &LeftMatch)| {
             let mut walk = walk.clone();
-            walk.step(&sketch.automaton, byte, *counting);
+            walk.step(sketch.automaton, byte, *counting);
             let state = walk.state();
             if let Walk::Counting { bytes, history } = &mut walk {
                 let last = *bytes;
@@ -362,7 +359,7 @@ impl Search<'_> {
     }
 
     /// Says whether a third gets the executable at `path` instead of the pair, in the eyes of one of the kernels.
-    fn is_better(&self, third: &Contender, path: &[u8]) -> bool {
+    fn is_better(&self, third: &Runner<'_>, path: &[u8]) -> bool {
         let mut pair = [self.start(), self.start()];
         let mut place = self.start_of(third);
         for byte in path {
@@ -378,15 +375,15 @@ impl Search<'_> {
     }
 }
 
-fn accepts(sketch: &Sketch, walks: &[Walk]) -> bool {
+fn accepts(sketch: &Sketch<'_>, walks: &[Walk]) -> bool {
     walks.iter().all(|walk| sketch.automaton.accepts(walk.state()))
 }
 
 /// Says whether a profile matches better than `count`. One with conditions on extended attributes may not match at all.
-fn is_above(contender: &Contender, place: &Place, kernel: usize, count: u32) -> bool {
-    match (&contender.attachment, &contender.sketch, place) {
-        (Attachment::Name(name), _, Place::Name(there)) => *there == name.len(),
-        (_, Some(sketch), Place::Walks(walks)) => {
+fn is_above(runner: &Runner<'_>, place: &Place, kernel: usize, count: u32) -> bool {
+    match (runner, place) {
+        (Runner::Name(name), Place::Name(there)) => *there == name.len(),
+        (Runner::Automaton(sketch), Place::Walks(walks)) => {
             sketch.automaton.xattrs == 0
                 && accepts(sketch, walks)
                 && walks.get(kernel).is_some_and(|walk| walk.count() > count)

@@ -14,11 +14,11 @@ type Company = Vec<(usize, State)>;
 
 /// The pairs of `sketches`, told by their places, that match a string both: those of which one is among the first
 /// `changed`.
-pub(super) fn pairs(sketches: &[Option<&Sketch>], changed: usize) -> BTreeSet<(usize, usize)> {
+pub(super) fn pairs(sketches: &[Option<&Sketch<'_>>], changed: usize) -> BTreeSet<(usize, usize)> {
     pairs_within(MOST_STEPS, sketches, changed)
 }
 
-fn pairs_within(limit: usize, sketches: &[Option<&Sketch>], changed: usize) -> BTreeSet<(usize, usize)> {
+fn pairs_within(limit: usize, sketches: &[Option<&Sketch<'_>>], changed: usize) -> BTreeSet<(usize, usize)> {
     let start: Company =
         sketches.iter().enumerate().filter(|(_, sketch)| sketch.is_some()).map(|(at, _)| (at, START)).collect();
     let mut walk = Together { sketches, changed, met: BTreeSet::new() };
@@ -34,13 +34,13 @@ fn pairs_within(limit: usize, sketches: &[Option<&Sketch>], changed: usize) -> B
     walk.met
 }
 
-struct Together<'s> {
-    sketches: &'s [Option<&'s Sketch>],
+struct Together<'s, 'a> {
+    sketches: &'s [Option<&'s Sketch<'a>>],
     changed: usize,
     met: BTreeSet<(usize, usize)>,
 }
 
-impl Together<'_> {
+impl Together<'_, '_> {
     /// Walks `start` over all strings; `None` if that takes more than `limit` steps.
     fn run(&mut self, start: Company, limit: usize) -> Option<()> {
         let mut left = limit;
@@ -107,9 +107,9 @@ impl Together<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Attachment;
     use crate::policy::profiles;
     use crate::policy::tests::compile;
+    use crate::policy::{Attachment, Automaton};
 
     #[test]
     fn pairs_are_the_same_however_they_are_found() {
@@ -120,7 +120,8 @@ mod tests {
             Attachment::Automaton(automaton) => automaton,
             other => panic!("{other:?}"),
         };
-        let sketches: Vec<_> = profiles(&blob).unwrap().iter().map(automaton).map(Sketch::new).collect();
+        let automata: Vec<Automaton> = profiles(&blob).unwrap().iter().map(automaton).collect();
+        let sketches: Vec<_> = automata.iter().map(Sketch::new).collect();
         let sketches: Vec<_> = sketches.iter().map(Option::as_ref).collect();
         for changed in 0..=globs.len() {
             let met = pairs(&sketches, changed);

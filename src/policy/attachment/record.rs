@@ -1,8 +1,6 @@
 //! Attachments as they are remembered from one run to the next, so that nothing is compiled or read back from the
 //! kernel to tell which running processes a profile is for.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -35,8 +33,14 @@ pub enum AttachmentRecord {
         /// The counts.
         original: Vec<u32>,
     },
-    /// The beginning of the compiled profile, in base64: its name and its automaton, without any rules.
-    Automaton(String),
+    /// Any other automaton.
+    Automaton {
+        /// What every path that it accepts begins with. Most profiles are told apart by that, without a look at their
+        /// automata.
+        prefix: String,
+        /// The beginning of the compiled profile, in base64: its name and its automaton, without any rules.
+        profile: String,
+    },
 }
 
 impl AttachmentRecord {
@@ -54,7 +58,9 @@ impl AttachmentRecord {
                     let is_all = paths.iter().zip(&original).all(|(path, count)| narrow(path.len()) == *count);
                     if is_all { Self::Paths(paths) } else { Self::Counted { paths, original } }
                 }
-                _ => Self::Automaton(STANDARD.encode(beginning(profile, blob)?)),
+                _ => {
+                    Self::Automaton { prefix: automaton.prefix(), profile: STANDARD.encode(beginning(profile, blob)?) }
+                }
             }),
             // Only what was remembered is of this kind.
             Some(Attachment::Paths(_)) => None,
@@ -67,7 +73,7 @@ impl AttachmentRecord {
     pub fn matcher(&self) -> Option<Matcher<'_>> {
         match (self.paths(), self) {
             (Some(paths), _) => Some(Matcher::Paths(paths)),
-            (None, Self::Automaton(encoded)) => decoded(encoded).map(Matcher::Automaton),
+            (None, Self::Automaton { profile, .. }) => decoded(profile).map(Matcher::Automaton),
             (None, _) => None,
         }
     }
@@ -78,7 +84,36 @@ impl AttachmentRecord {
         match self {
             Self::Name(name) => Some(std::slice::from_ref(name)),
             Self::Paths(paths) | Self::Counted { paths, .. } => Some(paths),
-            Self::Automaton(_) => None,
+            Self::Automaton { .. } => None,
+        }
+    }
+
+    /// Whether it can be for the executable at `path`. False is certain; true may turn out false.
+    #[must_use]
+    pub fn may_be_for(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Automaton { prefix, .. } => path.starts_with(prefix.as_bytes()),
+            Self::Name(_) | Self::Paths(_) | Self::Counted { .. } => {
+                self.paths().is_some_and(|paths| paths.iter().any(|known| known.as_bytes() == path))
+            }
+        }
+    }
+
+    /// Whether it can be for an executable that `other` is for, too. False is certain; true may turn out false.
+    #[must_use]
+    pub fn may_meet(&self, other: &Attachment) -> bool {
+        match (self, other) {
+            (Self::Automaton { prefix, .. }, Attachment::Automaton(other)) => {
+                let other = other.prefix();
+                prefix.starts_with(&other) || other.starts_with(prefix.as_str())
+            }
+            (Self::Automaton { .. }, Attachment::Name(name)) => self.may_be_for(name.as_bytes()),
+            (Self::Automaton { .. }, Attachment::Paths(paths)) => {
+                paths.iter().any(|(path, _)| self.may_be_for(path.as_bytes()))
+            }
+            (Self::Name(_) | Self::Paths(_) | Self::Counted { .. }, other) => {
+                self.paths().is_some_and(|paths| paths.iter().any(|path| other.is_for(path.as_bytes())))
+            }
         }
     }
 
@@ -94,7 +129,7 @@ impl AttachmentRecord {
             Self::Counted { paths, original } => {
                 Some(Attachment::Paths(paths.iter().cloned().zip(original.iter().copied()).collect()))
             }
-            Self::Automaton(encoded) => decoded(encoded).map(Attachment::Automaton),
+            Self::Automaton { profile, .. } => decoded(profile).map(Attachment::Automaton),
         }
     }
 }
@@ -105,7 +140,7 @@ pub enum Matcher<'r> {
     /// See [`AttachmentRecord::Paths`].
     Paths(&'r [String]),
     /// See [`AttachmentRecord::Automaton`].
-    Automaton(Arc<Automaton>),
+    Automaton(Automaton),
 }
 
 impl Matcher<'_> {
@@ -125,7 +160,7 @@ impl Matcher<'_> {
     }
 }
 
-fn decoded(encoded: &str) -> Option<Arc<Automaton>> {
+fn decoded(encoded: &str) -> Option<Automaton> {
     let blob = STANDARD.decode(encoded).ok()?;
     let profile = profiles(&blob).ok()?.into_iter().next()?;
     match Attachment::read(&profile, &blob).ok()?? {
@@ -201,6 +236,21 @@ impl Automaton {
         self.accepts(state)
     }
 
+    /// What all paths begin with that it accepts, as far as that is text.
+    fn prefix(&self) -> String {
+        let (mut prefix, mut state) = (Vec::new(), START);
+        // Where nothing leads to a match, the way is as long as the automaton has states at most.
+        while !self.accepts(state) && prefix.len() < self.accepts.len() {
+            let mut next = (1..=u8::MAX).map(|byte| (byte, self.dfa.step(state, byte))).filter(|(_, to)| *to != DEAD);
+            let (Some((byte, to)), None) = (next.next(), next.next()) else { break };
+            prefix.push(byte);
+            state = to;
+        }
+        let text = std::str::from_utf8(&prefix).map_or_else(|error| error.valid_up_to(), str::len);
+        prefix.truncate(text);
+        String::from_utf8(prefix).unwrap_or_default()
+    }
+
     /// All paths that it accepts, if they are few and text.
     fn paths(&self) -> Option<Vec<String>> {
         let mut paths = Vec::new();
@@ -265,7 +315,7 @@ mod tests {
     fn few_paths_are_written_out_and_globs_are_kept_as_automata() {
         let paths = |text: &str| match record(text) {
             AttachmentRecord::Paths(paths) | AttachmentRecord::Counted { paths, .. } => Some(paths),
-            AttachmentRecord::Name(_) | AttachmentRecord::Automaton(_) => None,
+            AttachmentRecord::Name(_) | AttachmentRecord::Automaton { .. } => None,
         };
         assert_eq!(record("/usr/bin/x { }"), AttachmentRecord::Name("/usr/bin/x".to_owned()));
         assert_eq!(paths("profile x /usr/bin/x { }"), Some(vec!["/usr/bin/x".to_owned()]));
@@ -276,7 +326,7 @@ mod tests {
         );
         for glob in ["/opt/*/x", "/opt/?", "/opt/**", "/opt/[a-z]"] {
             let record = record(&format!("profile p {glob} {{ /x r, }}"));
-            assert!(matches!(record, AttachmentRecord::Automaton(_)), "{glob}");
+            assert!(matches!(&record, AttachmentRecord::Automaton { prefix, .. } if prefix == "/opt/"), "{glob}");
             let matcher = record.matcher().unwrap();
             assert!(!matcher.matches(b"/opt") && !matcher.matches(b"/op"), "{glob}");
         }
@@ -295,18 +345,22 @@ mod tests {
         assert!(!matcher.has_xattrs());
     }
 
+    fn automaton(profile: String) -> AttachmentRecord {
+        AttachmentRecord::Automaton { prefix: String::new(), profile }
+    }
+
     static GLOB: LazyLock<AttachmentRecord> = LazyLock::new(|| record("profile p /opt/* { }"));
 
     proptest! {
         #[test]
         fn no_record_panics(text in ".{0,200}", cut in 0..2000usize, at in 0..2000usize, digit in "[A-Za-z0-9+/]") {
-            let _either = AttachmentRecord::Automaton(text).matcher().map(|matcher| matcher.matches(b"/x"));
-            let AttachmentRecord::Automaton(mut encoded) = GLOB.clone() else { unreachable!() };
+            let _either = automaton(text).matcher().map(|matcher| matcher.matches(b"/x"));
+            let AttachmentRecord::Automaton { profile: mut encoded, .. } = GLOB.clone() else { unreachable!() };
             if at < encoded.len() {
                 encoded.replace_range(at..=at, &digit);
             }
             encoded.truncate(cut);
-            let _either = AttachmentRecord::Automaton(encoded).matcher().map(|matcher| matcher.matches(b"/opt/x"));
+            let _either = automaton(encoded).matcher().map(|matcher| matcher.matches(b"/opt/x"));
         }
     }
 }

@@ -1,14 +1,11 @@
 //! What of an automaton matters when it is held against others: how it can still come to a match.
 
-use std::sync::Arc;
-
 use super::Automaton;
 use super::dfa::{DEAD, START, State};
 
 /// An automaton, and what is worth knowing before it is walked.
-#[derive(Debug, Clone)]
-pub(super) struct Sketch {
-    pub(super) automaton: Arc<Automaton>,
+pub(super) struct Sketch<'a> {
+    pub(super) automaton: &'a Automaton,
     steps: Vec<Steps>,
     /// For each state, whether a match is still possible.
     live: Vec<bool>,
@@ -17,7 +14,6 @@ pub(super) struct Sketch {
 }
 
 /// Where the bytes of a path lead from a state: to the dead state if no match is possible any more.
-#[derive(Debug, Clone)]
 pub(super) struct Steps {
     /// Where most bytes lead.
     pub(super) most: State,
@@ -25,9 +21,9 @@ pub(super) struct Steps {
     pub(super) others: Vec<(u8, State)>,
 }
 
-impl Sketch {
+impl<'a> Sketch<'a> {
     /// `None` if nothing matches.
-    pub(super) fn new(automaton: Arc<Automaton>) -> Option<Self> {
+    pub(super) fn new(automaton: &'a Automaton) -> Option<Self> {
         let mut steps: Vec<Steps> =
             automaton.dfa.transitions().into_iter().map(|(most, others)| Steps::new(most, others)).collect();
         let back = reversed(&steps);

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::glob::{any_glob, matches, parse, path_near, text};
@@ -184,12 +186,12 @@ fn real_kernels_decided_likewise() {
 
 /// The conflicts among the profiles that `text` defines, those named in `changed` against all.
 fn conflicts_of(text: &str, changed: &[&str], kernels: &[LeftMatch]) -> Vec<(String, String, String)> {
-    let all: Vec<(String, Contender)> =
-        attachments(text).into_iter().filter_map(|(name, attachment)| Some((name, attachment?.into()))).collect();
+    let all: Vec<(String, Attachment)> =
+        attachments(text).into_iter().filter_map(|(name, attachment)| Some((name, attachment?))).collect();
     let pick = |wanted: bool| {
         all.iter()
             .filter(move |(name, _)| changed.contains(&name.as_str()) == wanted)
-            .map(|(name, contender)| (name.as_str(), contender))
+            .map(|(name, attachment)| (name.as_str(), attachment))
             .collect::<Vec<_>>()
     };
     let told = conflicts(&pick(true), &pick(false), kernels);
@@ -266,11 +268,8 @@ proptest! {
         let all = attachments(&policy);
         let all: Vec<(&str, &Attachment)> =
             all.iter().filter_map(|(name, attachment)| Some((name.as_str(), attachment.as_ref()?))).collect();
-        let contenders: Vec<(&str, Contender)> =
-            all.iter().map(|(name, attachment)| (*name, (*attachment).clone().into())).collect();
-        let contenders: Vec<_> = contenders.iter().map(|(name, contender)| (*name, contender)).collect();
         for kernel in KERNELS {
-            let told = conflicts(&contenders, &[], &[kernel]);
+            let told = conflicts(&all, &[], &[kernel]);
             prop_assert!(told.undecided.is_empty());
             for found in &told.found {
                 let Verdict::Conflict(names) = chosen(all.iter().copied(), &found.path, kernel) else {
@@ -300,6 +299,7 @@ proptest! {
         let globs = few.into_iter().chain(globs.iter().map(|glob| text(glob)));
         let profile = |(at, glob): (usize, String)| format!("profile p{at} \"{glob}\" {{ }} /opt/p{at} {{ }}\n");
         let blobs = globs.enumerate().map(profile).map(|policy| (compile(&policy), policy));
+        let mut all = Vec::new();
         for (blob, policy) in blobs {
             for profile in profiles(&blob).unwrap() {
                 let Some(attachment) = Attachment::read(&profile, &blob).unwrap() else { continue };
@@ -315,7 +315,16 @@ proptest! {
                     let is_for = attachment.is_for(&path);
                     prop_assert_eq!(is_for, attachment.matches(&path, LeftMatch::Corrected).is_some());
                     prop_assert_eq!(is_for, matcher.matches(&path));
+                    prop_assert!(!is_for || record.may_be_for(&path), "{} {}", policy, path.escape_ascii());
                 }
+                let paths: BTreeSet<Vec<u8>> =
+                    short_paths().into_iter().filter(|path| attachment.is_for(path)).collect();
+                all.push((record, attachment, paths, policy.clone()));
+            }
+        }
+        for (record, _, paths, policy) in &all {
+            for (_, _, other_paths, other_policy) in all.iter().filter(|(_, other, ..)| !record.may_meet(other)) {
+                prop_assert!(paths.is_disjoint(other_paths), "{}{}", policy, other_policy);
             }
         }
     }
@@ -328,9 +337,8 @@ fn a_glob_of_few_paths_conflicts_when_it_is_remembered_too() {
                 profile a /opt/{a,}/x[12] { } profile b /opt/{b,}/x[13] { }";
     let blob = compile(text);
     let all = profiles(&blob).unwrap();
-    let read = |profile: &_| Contender::from(Attachment::read(profile, &blob).unwrap().unwrap());
-    let record = |profile: &_| AttachmentRecord::of(profile, &blob).unwrap().unwrap();
-    let remembered = |profile: &_| Contender::from(record(profile).attachment().unwrap());
+    let read = |profile: &_| Attachment::read(profile, &blob).unwrap().unwrap();
+    let remembered = |profile: &_| AttachmentRecord::of(profile, &blob).unwrap().unwrap().attachment().unwrap();
     for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
         if one.name == other.name {
             continue;
@@ -341,7 +349,7 @@ fn a_glob_of_few_paths_conflicts_when_it_is_remembered_too() {
             assert_eq!(found(&compiled), found(&known), "{} {} {kernels:?}", one.name, other.name);
         }
     }
-    assert!(matches!(remembered(&all[1]).attachment(), Attachment::Paths(_)), "{text}");
+    assert!(matches!(remembered(&all[1]), Attachment::Paths(_)), "{text}");
 }
 
 proptest! {
