@@ -28,8 +28,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 pub use attachment::{
-    Attachment, AttachmentRecord, Automaton, Conflict, Conflicts, LeftMatch, Match, Matcher, Specificity, Verdict,
-    chosen, conflicts,
+    Attachment, AttachmentRecord, Automaton, Conflict, Conflicts, LeftMatch, Match, Matcher, Reach, Specificity,
+    Verdict, chosen, conflicts,
 };
 pub use hash::{HashAlgorithm, KernelHash, ShownHash};
 pub use load_set::{LoadSet, Unloadable};

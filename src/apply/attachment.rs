@@ -12,7 +12,7 @@ use super::compile::CompiledStep;
 use crate::error::Error;
 use crate::host::kernel::Kernel;
 use crate::plan::{Listed, Plan};
-use crate::policy::{self, Attachment, AttachmentRecord, LeftMatch};
+use crate::policy::{self, Attachment, AttachmentRecord, LeftMatch, Reach};
 use crate::profile::{FileName, ProfileName};
 use crate::report::EntryError;
 
@@ -115,11 +115,13 @@ fn compiled<'p>(plan: &'p Plan, result: &'p CompiledStep) -> Result<Vec<Attached
 /// for an executable that one of `listed` is for.
 fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep], listed: &[&Attachment]) -> Vec<Attached<'p>> {
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
+    let listed: Vec<Reach<'_>> = listed.iter().map(|attachment| Reach::of(attachment)).collect();
     let mut attached = Vec::new();
     for (file, recorded) in plan.observed.ledger.compiled().iter().filter(|(file, _)| !compiled.contains(file)) {
-        for profile in recorded.profiles.iter().filter(|profile| plan.defined.get(&profile.name) == Some(file)) {
+        for profile in &recorded.profiles {
             let record = profile.attachment.as_ref();
             let record = record.filter(|record| listed.iter().any(|one| record.may_meet(one)));
+            let record = record.filter(|_| plan.defined.get(&profile.name) == Some(file));
             if let Some(attachment) = record.and_then(AttachmentRecord::attachment) {
                 attached.push(Attached { step: None, file: Some(file), name: &profile.name, attachment });
             }

@@ -266,7 +266,7 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
     }
     let mut next = std::mem::take(&mut plan.observed.ledger);
     next.made.extend(directories.iter().filter(|path| path.is_link_directory()).cloned());
-    let links = plan.held.iter().filter(|(_, held)| held.stands != Stands::Absent);
+    let links = plan.held.iter().filter(|(path, held)| path.is_link() && held.stands != Stands::Absent);
     let used: BTreeSet<PolicyPath> = links.flat_map(|(path, _)| path.parents().collect::<Vec<_>>()).collect();
     let idle = next.made.difference(&used).cloned().collect();
     next.made.retain(|path| used.contains(path));

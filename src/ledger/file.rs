@@ -155,7 +155,9 @@ impl Ledger {
                 let held = taken(&mut self.held, recent.held);
                 let mut compiled = taken(&mut self.compiled, recent.compiled);
                 let tables = self.tables.narrowed(compiled.values_mut().flatten());
-                let Self { left_loaded, made, .. } = self;
+                let (left_loaded, made) = (std::mem::take(&mut self.left_loaded), std::mem::take(&mut self.made));
+                // To give back all that stays as it is, piece by piece, would keep the run waiting.
+                std::mem::forget(self);
                 let changes = Changes { format: FORMAT, id, since, held, compiled, left_loaded, made, tables };
                 LedgerFile::Changes(written(&changes, changed))
             }

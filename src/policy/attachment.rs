@@ -32,7 +32,7 @@ mod tests;
 
 pub use choice::{Verdict, chosen};
 pub use conflict::{Conflict, Conflicts, conflicts};
-pub use record::{AttachmentRecord, Matcher};
+pub use record::{AttachmentRecord, Matcher, Reach};
 
 use super::reader::{Container, Element, Reader};
 use super::{CompiledProfile, Header, Malformed};

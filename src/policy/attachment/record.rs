@@ -99,20 +99,20 @@ impl AttachmentRecord {
         }
     }
 
-    /// Whether it can be for an executable that `other` is for, too. False is certain; true may turn out false.
+    /// Whether it can be for an executable that the other attachment is for, too. False is certain; true may turn out
+    /// false.
     #[must_use]
-    pub fn may_meet(&self, other: &Attachment) -> bool {
-        match (self, other) {
-            (Self::Automaton { prefix, .. }, Attachment::Automaton(other)) => {
-                let other = other.prefix();
-                prefix.starts_with(&other) || other.starts_with(prefix.as_str())
+    pub fn may_meet(&self, other: &Reach<'_>) -> bool {
+        match (self, other.attachment) {
+            (Self::Automaton { prefix, .. }, Attachment::Automaton(_)) => {
+                prefix.starts_with(&other.prefix) || other.prefix.starts_with(prefix.as_str())
             }
             (Self::Automaton { .. }, Attachment::Name(name)) => self.may_be_for(name.as_bytes()),
             (Self::Automaton { .. }, Attachment::Paths(paths)) => {
                 paths.iter().any(|(path, _)| self.may_be_for(path.as_bytes()))
             }
-            (Self::Name(_) | Self::Paths(_) | Self::Counted { .. }, other) => {
-                self.paths().is_some_and(|paths| paths.iter().any(|path| other.is_for(path.as_bytes())))
+            (Self::Name(_) | Self::Paths(_) | Self::Counted { .. }, _) => {
+                self.paths().is_some_and(|paths| paths.iter().any(|path| other.has(path)))
             }
         }
     }
@@ -131,6 +131,29 @@ impl AttachmentRecord {
             }
             Self::Automaton { profile, .. } => decoded(profile).map(Attachment::Automaton),
         }
+    }
+}
+
+/// An attachment that records are held against, with what all its paths begin with: it tells most of them apart from it.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    attachment: &'a Attachment,
+    prefix: String,
+}
+
+impl<'a> Reach<'a> {
+    /// The reach of an attachment.
+    #[must_use]
+    pub fn of(attachment: &'a Attachment) -> Self {
+        let prefix = match attachment {
+            Attachment::Automaton(automaton) => automaton.prefix(),
+            Attachment::Name(_) | Attachment::Paths(_) => String::new(),
+        };
+        Self { attachment, prefix }
+    }
+
+    fn has(&self, path: &str) -> bool {
+        path.starts_with(&self.prefix) && self.attachment.is_for(path.as_bytes())
     }
 }
 
