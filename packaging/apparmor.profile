@@ -68,6 +68,7 @@ profile aa-converge flags=(attach_disconnected) {
     owner /{,var/}tmp/aa-converge-*/{,**} rw,
     @{sys}/kernel/security/apparmor/{,features/{,**}} r,
     @{sys}/devices/system/cpu/{,online} r,
+    @{sys}/kernel/mm/transparent_hugepage/{enabled,hpage_pmd_size} r,
     @{PROC}/@{pid}/{mounts,stat,status} r,
     @{PROC}/{filesystems,meminfo,sys/kernel/osrelease} r,
   }
