@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::directories::{Directories, put, remove_empty};
 use super::loading::{Removed, load, prove, refused_by_kernel, remove};
 use super::prepare::{Prepared, refuse_confined};
-use super::state::{NextLedger, drop_journal, forget_adopted, write_journal};
+use super::state::{NextLedger, drop_journal, forget_adopted, outdate_journal, settle_journal, write_journal};
 use super::undo::told_in_use;
 use super::{applied, elapsed_ms, unconfined, undo};
 use crate::document::OnConfined;
@@ -116,7 +116,10 @@ impl Prepared {
                 // The journal's directory may be new.
                 state.sync().map(|()| ledger)
             });
-            let journal = journal_directory.map_or(Ok(()), |it| write_journal(&it, &self.journal.to_bytes()));
+            let journal = match journal_directory {
+                Some(directory) => write_journal(&directory, &self.journal.to_bytes()),
+                None => settle_journal(&state),
+            };
             (journal, ledger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let ledger = match journal.and(ledger) {
@@ -144,8 +147,11 @@ impl Prepared {
         let cleaned = thread::scope(|scope| {
             // The cache was the last to read what was compiled.
             scope.spawn(move || drop(spool));
-            let flushed = if self.ledger.is_some() { state.sync() } else { Ok(()) };
-            flushed.and_then(|()| if changes { drop_journal(&self.host.host) } else { Ok(()) })
+            match (&self.ledger, changes) {
+                (Some(_), true) => state.sync().and_then(|()| outdate_journal(&state)),
+                (Some(_), false) => state.sync(),
+                (None, _) => drop_journal(&self.host.host),
+            }
         });
         let plan = &mut self.compiled.plan;
         let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));

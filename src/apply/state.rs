@@ -50,6 +50,18 @@ pub(super) fn drop_journal(host: &Host) -> Result<(), Error> {
     directory.sync()
 }
 
+/// Removes the journal of a run whose ledger holds, durably. That it is gone need not be durable: should it come back when
+/// the power fails, it still names the ledger that holds, and is known for that of a complete run.
+pub(super) fn outdate_journal(state: &Dir) -> Result<(), Error> {
+    let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(()) };
+    directory.remove_file(JOURNAL).map(drop)
+}
+
+/// Makes durable that [`outdate_journal`] removed a journal, before a ledger that it does not name is to hold.
+pub(super) fn settle_journal(state: &Dir) -> Result<(), Error> {
+    state.existing_private_dir(JOURNAL_DIR)?.map_or(Ok(()), |directory| directory.sync())
+}
+
 /// Keeps the bytes of others' files that are written over. Each is named by its digest, so that one that is there
 /// already is never written over, and one that turns out not to be needed does no harm.
 pub(super) fn adopt(root: &Root, adoptions: &[Arc<Text>]) -> Result<(), Error> {
