@@ -42,7 +42,7 @@ pub(super) fn write_journal(directory: &Dir, bytes: &[u8]) -> Result<(), Error> 
     directory.sync()
 }
 
-/// Removes the journal: the run that it would undo is complete, or undone.
+/// Removes the journal, durably: the run that it would undo is complete, or undone.
 pub(super) fn drop_journal(host: &Host) -> Result<(), Error> {
     let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(()) };
     let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(()) };
@@ -50,14 +50,15 @@ pub(super) fn drop_journal(host: &Host) -> Result<(), Error> {
     directory.sync()
 }
 
-/// Removes the journal of a run whose ledger holds, durably. That it is gone need not be durable: should it come back when
-/// the power fails, it still names the ledger that holds, and is known for that of a complete run.
+/// Removes the journal of a run whose ledger is durable. The removal need not be: should the journal come back when the
+/// power fails, it still names the ledger that holds, and is known for that of a complete run.
 pub(super) fn outdate_journal(state: &Dir) -> Result<(), Error> {
     let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(()) };
     directory.remove_file(JOURNAL).map(drop)
 }
 
-/// Makes durable that [`outdate_journal`] removed a journal, before a ledger that it does not name is to hold.
+/// Makes durable what the journal's directory holds: a journal that [`outdate_journal`] removed must not come back beside
+/// a later ledger, which it does not name. So this comes before every ledger that no journal names.
 pub(super) fn settle_journal(state: &Dir) -> Result<(), Error> {
     state.existing_private_dir(JOURNAL_DIR)?.map_or(Ok(()), |directory| directory.sync())
 }

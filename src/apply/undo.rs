@@ -10,7 +10,7 @@ use std::path::Path;
 use super::cache::drop_cached;
 use super::directories::{Directories, put};
 use super::loading::{load, remove};
-use super::state::{NextLedger, drop_journal};
+use super::state::{NextLedger, drop_journal, settle_journal};
 use crate::error::Error;
 use crate::host::dir::Removal;
 use crate::host::kernel::{Evidence, Kernel, KernelState, Loaded};
@@ -286,6 +286,8 @@ fn leave_loaded(host: &Host, in_use: &InUse) -> Result<(), Error> {
     let mut ledger = read_ledger(host)?;
     ledger.left_loaded.extend(in_use.keys().cloned());
     let state = host.root.private_dir(Path::new(STATE_DIR))?;
+    // This journal's run may have died before it flushed the name, over that of a complete run.
+    settle_journal(&state)?;
     let file = ledger.into_file(LedgerId::new(random_digits()));
     NextLedger::write(&state, &file)?.put_in_place()?;
     state.sync()
@@ -364,7 +366,8 @@ fn pending_profiles(
     Ok((profiles, in_use))
 }
 
-/// Whether the interrupted run had written its ledger, which it does last.
+/// Whether the journal's run had written its ledger, which it does last: it was killed afterwards, or the power brought
+/// the journal back.
 fn is_complete(journal: &Journal, host: &Host) -> Result<bool, Error> {
     let Some(after) = journal.ledger_after else { return Ok(false) };
     for name in [LEDGER, RECENT] {

@@ -4,6 +4,8 @@
 //! Most of these hosts are in memory; those of the drift repair are on a disk's file system.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -392,6 +394,42 @@ fn each_call_on_either_file_of_the_ledger_fails_once_and_is_the_last_before_a_ki
         case.disturb_all(Disturbance::Fail);
         case.disturb_all(Disturbance::Kill);
     }
+}
+
+/// The removal of a complete run's journal is not flushed. It may come back as long as the ledger that it names holds, and
+/// no longer: until then nothing may undo the run.
+#[test]
+fn a_journal_that_the_power_brings_back_undoes_nothing() {
+    const JOURNAL: &str = "var/lib/aa-converge/journal/undo";
+    let host = Scratch::in_memory();
+    let first = json!({ "version": 1, "owner": "test", "profiles": [entry("one")] });
+    let calls = changing_calls(&host.duplicate(), &first);
+    let removal = calls.iter().find(|call| call.name == "unlinkat" && call.line.contains("\"undo\"")).unwrap();
+    let trace = host.outside("trace");
+    let run = Run::of(&mut injected(&host, &first, removal, "error=EIO", &trace));
+    run.expect(0);
+    assert!(run.warns("done, but"), "{run:#?}");
+    let journal = fs_err::read(host.path(JOURNAL)).expect("it could not be removed");
+    let done = policy(&host);
+    assert!(!host.converge(&first).changed());
+    assert!(!host.path(JOURNAL).exists());
+
+    fs_err::write(host.path(JOURNAL), &journal).unwrap();
+    fs_err::set_permissions(host.path(JOURNAL), Permissions::from_mode(0o600)).unwrap();
+    let again = host.converge(&first);
+    assert!(!again.changed() && again.report["recovered"].is_null(), "{again:#?}");
+    assert_eq!(policy(&host), done);
+
+    // A profile that is there already as it should be: the ledger alone is written.
+    host.write("two", profile("two"));
+    let second = json!({ "version": 1, "owner": "test", "profiles": [entry("one"), entry("two")] });
+    let calls = changing_calls(&host, &second);
+    assert!(calls.iter().all(|call| !call.line.contains("\"undo\"")), "{calls:#?}");
+    let of_journal = |call: &Call| call.name == "fsync" && call.line.contains("/journal>");
+    let of_ledger = |call: &Call| call.name.starts_with("rename") && call.line.contains("\"state.");
+    let flushed = calls.iter().position(of_journal).expect("the journal's removal is flushed");
+    let holds = calls.iter().position(of_ledger).expect("a ledger is written");
+    assert!(flushed < holds, "{calls:#?}");
 }
 
 #[test]
