@@ -41,7 +41,7 @@ const PLACES: [&str; 4] =
 /// The most that a parser may write to one file; the largest blobs are a few MiB.
 const OUTPUT_LIMIT: u64 = 64 << 20;
 /// How glibc allocates for the parser, which spends its time on automata of many small pieces. The heap grows by 8 MiB at a
-/// time, in huge pages, which spares most page faults, and up to 1,000 freed pieces of a size are kept at hand instead of 7.
+/// time, in huge pages, which spares most page faults, and up to 1,000 freed pieces of a size are kept at hand instead of a few.
 /// Together it saves about one twentieth of the time to compile (glibc manual, "Memory Allocation Tunables").
 const TUNABLES: &str = "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=8388608:glibc.malloc.tcache_count=1000";
 /// As much of a program as is read for its build ID, which linkers put before everything that grows.
@@ -195,7 +195,7 @@ impl Parser {
 
     /// Compiles every job, `parallel` at a time and the heaviest first. A file that fails does not stop the others:
     /// the results stand in the order of `jobs`, each a blob or why there is none. `progress` is called by the
-    /// working threads, after each file.
+    /// working threads, of which the caller's is one, after each file.
     ///
     /// # Errors
     /// `cancel` was triggered ([`Error::Interrupted`]), the program cannot be started, or the spool cannot be used.
