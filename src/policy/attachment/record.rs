@@ -134,7 +134,8 @@ impl AttachmentRecord {
     }
 }
 
-/// An attachment that records are held against, with what all its paths begin with: it tells most of them apart from it.
+/// An attachment that records are held against, with what all its paths begin with: by that, most of them are told apart
+/// from it.
 #[derive(Debug)]
 pub struct Reach<'a> {
     attachment: &'a Attachment,
@@ -259,7 +260,7 @@ impl Automaton {
         self.accepts(state)
     }
 
-    /// What all paths begin with that it accepts, as far as that is text.
+    /// What all paths that it accepts begin with, as far as that is text.
     fn prefix(&self) -> String {
         let (mut prefix, mut state) = (Vec::new(), START);
         // Where nothing leads to a match, the way is as long as the automaton has states at most.
