@@ -45,9 +45,8 @@ pub(super) fn write_journal(directory: &Dir, bytes: &[u8]) -> Result<(), Error> 
 /// Removes the journal, durably: the run that it would undo is complete, or undone.
 pub(super) fn drop_journal(host: &Host) -> Result<(), Error> {
     let Some(state) = host.root.existing_private_dir(Path::new(STATE_DIR))? else { return Ok(()) };
-    let Some(directory) = state.existing_private_dir(JOURNAL_DIR)? else { return Ok(()) };
-    let _removed = directory.remove_file(JOURNAL)?;
-    directory.sync()
+    outdate_journal(&state)?;
+    settle_journal(&state)
 }
 
 /// Removes the journal of a run whose ledger is durable. The removal need not be: should the journal come back when the
