@@ -1,7 +1,8 @@
 //! From what is wanted and what was observed to what is to be done. Pure: no file system, process or clock.
 //!
 //! **Invariants:** a plan changes only places that the document lists or its owner holds; everything that can be
-//! refused by looking at texts alone is refused here, all of it at once.
+//! refused by looking at texts alone is refused here, all of it at once: by [`plan()`], or by [`Plan::defined`] before
+//! anybody's files are touched.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,10 @@ use crate::sighting::Sighting;
 use crate::template::{self, Awaited, Found};
 use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
 
+use defined::Doubtful;
+
 pub(crate) mod conflict;
+mod defined;
 mod facts;
 mod freshness;
 mod goal;
@@ -27,6 +31,7 @@ mod objections;
 mod profiles;
 
 pub(crate) use conflict::{Scopes, declared};
+pub use defined::Defined;
 pub(crate) use freshness::{Freshness, Staleness, kernel_reasons};
 pub(crate) use goal::is_standing;
 pub use objections::object;
@@ -285,9 +290,15 @@ pub struct Plan {
     pub adoptions: Vec<Arc<Text>>,
     /// Profiles to compile, load or unload.
     pub steps: Vec<Step>,
-    /// Every profile's name that an installed, enabled file defines once the plan is carried out, with the file.
-    pub defined: HashMap<ProfileName, FileName>,
-    /// Profiles that the kernel still runs although a run which left it alone gave them up.
+    /// Steps of which [`Plan::settle`] decides.
+    doubtful: Vec<Doubtful>,
+    /// The profile files that stand and are not switched off once the plan is carried out.
+    enabled: BTreeMap<FileName, Arc<Text>>,
+    /// The entries of the report, with the place of each in the document; an empty one for what it does not list.
+    listed: Vec<(EntryOf, String)>,
+    /// The profiles that services of the document lead to.
+    awaited: Vec<Awaited>,
+    /// Profiles that the kernel still runs although a run which left it alone gave them up; known once it is settled.
     pub leftover: Vec<ProfileName>,
     /// What to do when removing these would unconfine running processes.
     pub on_confined: OnConfined,
@@ -306,7 +317,7 @@ pub struct Plan {
     pub overlay: Overlay,
 }
 
-/// Makes the plan.
+/// Makes the plan. What the files define together is left to [`Plan::defined`].
 ///
 /// # Errors
 /// Every problem of the document on this host.
@@ -336,12 +347,8 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     let texts = effects.filter(|effect| !effect.path.is_link());
     let overlay: Overlay = texts.map(|effect| (at(&effect.path), effect.after.text().cloned())).collect();
 
-    let outcome = profiles::weigh(&goals, &observed, &overlay, &mut draft);
-    problems.extend(outcome.problems);
-    if !problems.is_empty() {
-        problems.sort();
-        return Err(problems);
-    }
+    let profiles::Weighed { steps, doubtful, enabled, forgotten, idle_dependents } =
+        profiles::weigh(&goals, &observed, &overlay, &mut draft);
     draft.warnings.extend(observed.warnings());
     if let Some(kernel) = &observed.kernel {
         draft.kernel = KernelReport {
@@ -353,36 +360,27 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
             atomic: true,
         };
     }
-    let effects: Vec<Effect> = goals.into_iter().flat_map(|goal| goal.effects).collect();
+    let mut effects = Vec::new();
+    let mut listed = Vec::with_capacity(goals.len());
+    for goal in goals {
+        effects.extend(goal.effects);
+        listed.push((goal.entry, goal.pointer));
+    }
     if diffs == Diffs::Wanted {
         let texts = effects.iter().filter(|effect| !effect.path.is_link());
         draft.diff =
             Diff::of_all(texts.map(|effect| (effect.path.as_str(), effect.before.text(), effect.after.text())));
     }
-    let profiles::Weighed { steps, defined, forgotten, idle_dependents, .. } = outcome;
-    let is_loaded = |name: &&ProfileName| observed.kernel.as_ref().is_some_and(|it| it.loaded.contains_key(*name));
-    for Awaited { service, pointer, name } in awaited {
-        let profile = ProfileName::new(name);
-        if !defined.contains_key(&profile) && !is_loaded(&&profile) {
-            draft.warnings.push(format!(
-                "`{service}`: `{profile}` at {pointer} is defined by no profile file of this host or the document: until it \
-                 is loaded, programs that should run in it do not start"
-            ));
-        }
-    }
-    let given_up = observed.ledger.left_loaded.iter().filter(|name| !defined.contains_key(*name));
-    let leftover: Vec<ProfileName> = given_up.filter(is_loaded).cloned().collect();
-    for name in &leftover {
-        draft.unloaded.push(name.to_string());
-        draft.warnings.push(format!("the kernel still runs `{name}`, which an earlier run had to leave there"));
-    }
-    Ok(Plan {
+    let plan = Plan {
         effects,
         edited,
         adoptions,
         steps,
-        defined,
-        leftover,
+        doubtful,
+        enabled,
+        listed,
+        awaited,
+        leftover: Vec::new(),
         on_confined,
         draft,
         held,
@@ -390,7 +388,13 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
         idle_dependents,
         observed,
         overlay,
-    })
+    };
+    if problems.is_empty() {
+        return Ok(plan);
+    }
+    problems.extend(plan.defined().err().into_iter().flatten());
+    problems.sort();
+    Err(problems)
 }
 
 /// The profile files that stand in the policy directory and are not switched off, in `view`.

@@ -11,7 +11,7 @@ use std::fmt;
 use super::compile::CompiledStep;
 use crate::error::Error;
 use crate::host::kernel::Kernel;
-use crate::plan::{Listed, Plan};
+use crate::plan::{Defined, Listed, Plan};
 use crate::policy::{self, Attachment, AttachmentRecord, LeftMatch, Reach};
 use crate::profile::{FileName, ProfileName};
 use crate::report::EntryError;
@@ -47,6 +47,7 @@ pub(super) struct Compared {
 /// Compares the attachments that the document brings with each other and with all others.
 pub(super) fn compare(
     plan: &Plan,
+    defined: &Defined,
     results: &[CompiledStep],
     foreign: &[(ProfileName, Attachment)],
     kernels: &[LeftMatch],
@@ -67,7 +68,7 @@ pub(super) fn compare(
     if listed.is_empty() {
         return Compared { conflicts: found, undecided };
     }
-    let remembered = remembered(plan, results, &listed);
+    let remembered = remembered(plan, defined, results, &listed);
     let loaded = foreign.iter().map(|(name, attachment)| {
         let attachment = attachment.clone();
         Attached { step: None, file: None, name, attachment }
@@ -113,7 +114,12 @@ fn compiled<'p>(plan: &'p Plan, result: &'p CompiledStep) -> Result<Vec<Attached
 
 /// The attachments of the installed profiles that this run did not compile, as far as the ledger has them and they can be
 /// for an executable that one of `listed` is for.
-fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep], listed: &[&Attachment]) -> Vec<Attached<'p>> {
+fn remembered<'p>(
+    plan: &'p Plan,
+    defined: &Defined,
+    results: &[CompiledStep],
+    listed: &[&Attachment],
+) -> Vec<Attached<'p>> {
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
     let listed: Vec<Reach<'_>> = listed.iter().map(|attachment| Reach::of(attachment)).collect();
     let mut attached = Vec::new();
@@ -121,7 +127,7 @@ fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep], listed: &[&Attachmen
         for profile in &recorded.profiles {
             let record = profile.attachment.as_ref();
             let record = record.filter(|record| listed.iter().any(|one| record.may_meet(one)));
-            let record = record.filter(|_| plan.defined.get(&profile.name) == Some(file));
+            let record = record.filter(|_| defined.file(&profile.name) == Some(file));
             if let Some(attachment) = record.and_then(AttachmentRecord::attachment) {
                 attached.push(Attached { step: None, file: Some(file), name: &profile.name, attachment });
             }
@@ -137,6 +143,7 @@ fn remembered<'p>(plan: &'p Plan, results: &[CompiledStep], listed: &[&Attachmen
 /// They cannot be read back.
 pub(super) fn foreign(
     plan: &Plan,
+    defined: &Defined,
     results: &[CompiledStep],
     kernel: &dyn Kernel,
 ) -> Result<Vec<(ProfileName, Attachment)>, Error> {
@@ -144,7 +151,7 @@ pub(super) fn foreign(
     let compiled = results.iter().flat_map(|result| result.profiles.iter().map(|profile| &profile.name));
     let before = plan.steps.iter().flat_map(|step| &step.defined_before);
     let ours: BTreeSet<&ProfileName> =
-        plan.defined.keys().chain(compiled).chain(before).chain(&plan.leftover).collect();
+        defined.iter().map(|(name, _)| name).chain(compiled).chain(before).chain(&plan.leftover).collect();
     let others = state.loaded.keys().filter(|name| name.depth() == 0 && !ours.contains(name));
     let mut found = Vec::new();
     for saved in kernel.saved(&others.cloned().collect())? {

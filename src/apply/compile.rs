@@ -1,7 +1,9 @@
 //! Compiles what a plan changes, against a staged copy of all that it includes, and checks what comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::{Refusal, attachment, refused};
@@ -14,10 +16,10 @@ use crate::host::spool::Spool;
 use crate::host::stage::{STAGE, Stage};
 use crate::ledger::Recorded;
 use crate::observe::{PARSER_CONF, POLICY_DIR};
-use crate::plan::{Listed, Plan, Source, Step, mode_as_compiled};
+use crate::plan::{Defined, Listed, Plan, Source, Step, mode_as_compiled};
 use crate::policy::{self, AttachmentRecord, CompiledProfile, HashAlgorithm, LeftMatch};
 use crate::profile::{FileName, PolicyPath, ProfileName};
-use crate::report::{Action, Change, EntryError, LoadedProfile, Outcome};
+use crate::report::{Action, Change, Draft, EntryError, LoadedProfile, Outcome};
 use crate::syntax::IncludeTarget;
 use crate::tree::{InputState, Overlay, Text, View, candidates};
 
@@ -48,6 +50,8 @@ impl SpoolIn<'_> {
 /// A plan with everything compiled.
 pub(super) struct Compiled {
     pub(super) plan: Plan,
+    /// What the host's files define once the plan is carried out.
+    pub(super) defined: Defined,
     /// One for each step with something to compile.
     pub(super) results: Vec<CompiledStep>,
     /// The names that steps without a result, and results that lost a profile, take from the kernel.
@@ -70,7 +74,8 @@ pub(super) struct CompiledStep {
     pub(super) differs: bool,
 }
 
-/// Compiles all steps of `plan`; `beside` runs while they compile, on a thread of its own.
+/// Compiles all steps of `plan`. While they compile, a thread of its own finds what the host's files define then, and
+/// runs `beside` if nothing is wrong with that.
 pub(super) fn compile<T: Send>(
     mut plan: Plan,
     host: &Host,
@@ -81,15 +86,21 @@ pub(super) fn compile<T: Send>(
     let sources = plan.steps.iter().enumerate().filter_map(|(step, it)| Some((step, it.compile.as_ref()?)));
     let sources: Vec<(usize, &Source)> = sources.collect();
     let known = plan.observed.ledger.version_of(&plan.observed.toolchain.parser);
+    let is_refused = AtomicBool::new(false);
+    let beside = || -> Result<(Defined, T), Error> {
+        let defined = plan.defined().inspect_err(|_| is_refused.store(true, Ordering::Relaxed));
+        Ok((defined.map_err(Error::Document)?, beside()?))
+    };
     if sources.is_empty() {
+        let (defined, besides) = match beside() {
+            Ok(done) => done,
+            Err(error) => return Err(refused_early(error, plan.draft)),
+        };
         plan.observed.toolchain.version = known.clone().unwrap_or_default();
         plan.draft.parser_version = known;
-        let besides = match beside() {
-            Ok(besides) => besides,
-            Err(error) => return Err(refused(error, plan.draft)),
-        };
-        let gone = gone(&plan, &[]);
-        return Ok((Compiled { plan, results: Vec::new(), gone, spool: None }, besides));
+        plan.settle(&defined);
+        let gone = gone(&plan, &defined, &[]);
+        return Ok((Compiled { plan, defined, results: Vec::new(), gone, spool: None }, besides));
     }
     let spool = match spool.make(host) {
         Ok(spool) => spool,
@@ -98,35 +109,44 @@ pub(super) fn compile<T: Send>(
     let run = || -> Result<_, Error> {
         thread::scope(|scope| {
             let beside = scope.spawn(beside);
-            let blobs = compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, progress);
+            let told = |done: usize, total: usize, file: &str| {
+                progress(done, total, file);
+                if is_refused.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let blobs = compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, &told);
             let besides = match beside.join() {
                 Ok(besides) => besides,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            Ok((blobs?, besides?))
+            // Why the files cannot stand together is why the compiling was broken off.
+            let (defined, besides) = besides?;
+            Ok((blobs?, defined, besides))
         })
     };
     let done = run().and_then(|done| match known {
         Some(version) => Ok((done, version)),
         None => Ok((done, host.parser_version(&spool)?)),
     });
-    let (blobs, besides) = match done {
+    let (blobs, defined, besides) = match done {
         Ok((done, version)) => {
             plan.draft.parser_version = Some(version.clone());
             plan.observed.toolchain.version = version;
             done
         }
-        Err(error) => return Err(refused(error, plan.draft)),
+        Err(error) => return Err(refused_early(error, plan.draft)),
     };
 
+    let steps: Vec<usize> = sources.into_iter().map(|(step, _)| step).collect();
+    plan.settle(&defined);
     let mut results = Vec::new();
     let mut failures: BTreeMap<usize, EntryError> = BTreeMap::new();
-    for ((step, _), blob) in sources.iter().zip(blobs) {
-        match blob.and_then(|blob| read_back(&plan.steps[*step], blob)) {
+    let attempted = steps.len();
+    for (step, blob) in steps.into_iter().zip(blobs) {
+        match blob.and_then(|blob| read_back(&plan.steps[step], blob)) {
             Ok((blob, profiles, recorded)) => {
-                results.push(CompiledStep { step: *step, blob, profiles, recorded, differs: true });
+                results.push(CompiledStep { step, blob, profiles, recorded, differs: true });
             }
-            Err(error) => drop(failures.insert(*step, error)),
+            Err(error) => drop(failures.insert(step, error)),
         }
     }
     let earlier = match earlier(&plan, host, &spool, &failures, &results) {
@@ -142,15 +162,15 @@ pub(super) fn compile<T: Send>(
         ));
         plan.draft.profiles.remove(file);
     }
-    let attempted = sources.len();
-    let repeated = repeats(&plan, &results);
+    let repeated = repeats(&plan, &defined, &results);
     if repeated.is_empty() {
         let kernel = host.kernel.as_deref();
         // Which kernel will run the policy of an image is not known.
         let release = kernel.and_then(Kernel::release).unwrap_or_default();
-        match kernel.map_or(Ok(Vec::new()), |it| attachment::foreign(&plan, &results, it)) {
+        match kernel.map_or(Ok(Vec::new()), |it| attachment::foreign(&plan, &defined, &results, it)) {
             Ok(foreign) => {
-                let compared = attachment::compare(&plan, &results, &foreign, LeftMatch::of_release(&release));
+                let kernels = LeftMatch::of_release(&release);
+                let compared = attachment::compare(&plan, &defined, &results, &foreign, kernels);
                 plan.draft.warnings.extend(compared.undecided);
                 failures.extend(compared.conflicts);
             }
@@ -177,8 +197,14 @@ pub(super) fn compile<T: Send>(
     if let Err(error) = warn_of_edited_packages(&mut plan, host) {
         return Err(refused(error, plan.draft));
     }
-    let gone = gone(&plan, &results);
-    Ok((Compiled { plan, results, gone, spool: Some(spool) }, besides))
+    let gone = gone(&plan, &defined, &results);
+    Ok((Compiled { plan, defined, results, gone, spool: Some(spool) }, besides))
+}
+
+/// A refusal before anything was compiled. One of the document itself tells nothing but its problems.
+fn refused_early(error: Error, draft: Draft) -> Box<Refusal> {
+    let draft = if matches!(error, Error::Document(_)) { Draft::default() } else { draft };
+    refused(error, draft)
 }
 
 /// Stages what the sources need and compiles them, in the order given.
@@ -189,7 +215,7 @@ fn compile_sources(
     name: &str,
     sources: &[(usize, &Source)],
     overlay: &Overlay,
-    progress: &Progress<'_>,
+    told: &(dyn Fn(usize, usize, &str) -> ControlFlow<()> + Sync),
 ) -> Result<Vec<Result<Blob, EntryError>>, Error> {
     let observed = &plan.observed;
     if let Some(missing) = observed.missing_conf_file() {
@@ -238,7 +264,7 @@ fn compile_sources(
     }
     let features = KernelFeatures::Staged(PathBuf::from(KERNEL_FEATURES));
     let view = Parsed { stage: &stage, conf: &observed.parser_conf, kernel_features: &features };
-    let told = |at: parser::Progress<'_>| progress(at.done, at.total, &at.file.to_string_lossy());
+    let told = |at: parser::Progress<'_>| told(at.done, at.total, &at.file.to_string_lossy());
     let results = host.parser.compile_all(view, &jobs, host.jobs, &host.cancel, &told)?;
     spool.discard(directory, STAGE);
     let real = |error: CompileError| EntryError {
@@ -319,16 +345,16 @@ fn earlier(
     let nothing = Overlay::new();
     let sources: Vec<Source> = steps.iter().filter_map(|step| plan.source_before(&plan.steps[*step])).collect();
     let sources: Vec<(usize, &Source)> = steps.iter().copied().zip(&sources).collect();
-    let before = compile_sources(plan, host, spool, "old", &sources, &nothing, &|_, _, _| {})?;
+    let before = compile_sources(plan, host, spool, "old", &sources, &nothing, &|_, _, _| ControlFlow::Continue(()))?;
     let profiles = |blob: Result<Blob, EntryError>| policy::profiles(&blob.ok()?.read().ok()?).ok();
     Ok(steps.into_iter().zip(before).map(|(step, blob)| (step, profiles(blob))).collect())
 }
 
 /// Names that two files of the host, or one file twice, would define: the kernel crashes on a set that repeats one.
-fn repeats(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<usize, EntryError> {
+fn repeats(plan: &Plan, defined: &Defined, results: &[CompiledStep]) -> BTreeMap<usize, EntryError> {
     let mut found = BTreeMap::new();
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
-    let elsewhere = |name: &ProfileName| plan.defined.get(name).filter(|file| !compiled.contains(file));
+    let elsewhere = |name: &ProfileName| defined.file(name).filter(|file| !compiled.contains(file));
     let mut names: BTreeMap<&ProfileName, &FileName> = BTreeMap::new();
     for result in results.iter().filter(|result| plan.steps[result.step].enabled) {
         let file = &plan.steps[result.step].file;
@@ -453,14 +479,13 @@ fn warn_of_edited_packages(plan: &mut Plan, host: &Host) -> Result<(), Error> {
 }
 
 /// The names that each step's earlier text defined and that nothing defines any more.
-fn gone(plan: &Plan, results: &[CompiledStep]) -> BTreeMap<FileName, BTreeSet<ProfileName>> {
+fn gone(plan: &Plan, defined: &Defined, results: &[CompiledStep]) -> BTreeMap<FileName, BTreeSet<ProfileName>> {
     let compiled: BTreeSet<&FileName> = results.iter().map(|result| &plan.steps[result.step].file).collect();
     let loaded = results.iter().filter(|result| plan.steps[result.step].enabled);
     let loaded: BTreeSet<&ProfileName> =
         loaded.flat_map(|result| result.profiles.iter().map(|profile| &profile.name)).collect();
-    let is_defined = |name: &ProfileName| {
-        loaded.contains(name) || plan.defined.get(name).is_some_and(|file| !compiled.contains(file))
-    };
+    let is_defined =
+        |name: &ProfileName| loaded.contains(name) || defined.file(name).is_some_and(|file| !compiled.contains(file));
     let mut gone = BTreeMap::new();
     for step in &plan.steps {
         let names: BTreeSet<ProfileName> =
@@ -501,7 +526,9 @@ pub(super) fn installed(
     let made = if compiled.spool.is_none() { Some(spool.make(host)?) } else { None };
     let Some(spool) = compiled.spool.as_ref().or(made.as_ref()) else { return Ok(Vec::new()) };
     let borrowed: Vec<(usize, &Source)> = sources.iter().map(|(at, source)| (*at, source)).collect();
-    let blobs = compile_sources(plan, host, spool, "installed", &borrowed, &Overlay::new(), &|_, _, _| {})?;
+    let blobs = compile_sources(plan, host, spool, "installed", &borrowed, &Overlay::new(), &|_, _, _| {
+        ControlFlow::Continue(())
+    })?;
     let mut found = Vec::new();
     for blob in blobs.into_iter().flatten() {
         let bytes = blob.read()?;

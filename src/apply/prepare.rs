@@ -196,11 +196,11 @@ fn refuse_bereft(compiled: &Compiled, removals: &[Removal]) -> Result<(), Error>
     let given_up: BTreeSet<&ProfileName> = compiled.gone.values().flatten().collect();
     let files = compiled.results.iter().map(|result| (&plan.steps[result.step], &result.profiles));
     let files: BTreeMap<&FileName, _> = files.map(|(step, profiles)| (&step.file, (step.enabled, profiles))).collect();
-    let compiled = files.iter().filter(|(_, (enabled, _))| *enabled);
-    let compiled = compiled.flat_map(|(file, (_, profiles))| profiles.iter().map(move |it| (&it.name, *file)));
+    let loaded = files.iter().filter(|(_, (enabled, _))| *enabled);
+    let loaded = loaded.flat_map(|(file, (_, profiles))| profiles.iter().map(move |it| (&it.name, *file)));
     let others =
-        plan.defined.iter().filter(|(name, file)| kernel.loaded.contains_key(name) && !files.contains_key(file));
-    let staying: BTreeMap<&ProfileName, &FileName> = others.chain(compiled).collect();
+        compiled.defined.iter().filter(|(name, file)| kernel.loaded.contains_key(name) && !files.contains_key(file));
+    let staying: BTreeMap<&ProfileName, &FileName> = others.chain(loaded).collect();
     let bereft = staying.iter().filter(|(name, _)| !given_up.contains(*name)).find_map(|(name, file)| {
         let parent =
             removals.iter().map(|removal| &removal.name).find(|parent| *parent != *name && name.is_within(parent))?;
@@ -274,7 +274,7 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
         next.left_loaded.clear();
     } else {
         next.left_loaded.extend(compiled.gone.values().flatten().cloned());
-        next.left_loaded.retain(|name| !plan.defined.contains_key(name));
+        next.left_loaded.retain(|name| compiled.defined.file(name).is_none());
     }
     let mut recorder = Recorder::new(next);
     recorder.hold(&plan.held);

@@ -16,6 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -196,17 +197,17 @@ impl Parser {
 
     /// Compiles every job, `parallel` at a time and the heaviest first. A file that fails does not stop the others:
     /// the results stand in the order of `jobs`, each a blob or why there is none. `progress` is called by the
-    /// working threads, of which the caller's is one, after each file.
+    /// working threads, of which the caller's is one, after each file; no other is begun once it breaks off.
     ///
     /// # Errors
-    /// `cancel` was triggered ([`Error::Interrupted`]), the program cannot be started, or the spool cannot be used.
+    /// `cancel` was triggered or `progress` broke off ([`Error::Interrupted`]), the program cannot be started, or the spool cannot be used.
     pub fn compile_all(
         &self,
         view: View<'_>,
         jobs: &[Job],
         parallel: NonZeroUsize,
         cancel: &Cancel,
-        progress: &(dyn Fn(Progress<'_>) + Sync),
+        progress: &(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync),
     ) -> Result<Vec<Result<Blob, CompileError>>, Error> {
         let options = options(view)?;
         let workers = parallel.get().min(jobs.len());
@@ -226,7 +227,10 @@ impl Parser {
                     run.compile(&options, job, cancel).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
                 results.push((index, result));
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                progress(Progress { done, total: jobs.len(), file: &job.file });
+                if progress(Progress { done, total: jobs.len(), file: &job.file }).is_break() {
+                    failed.store(true, Ordering::Relaxed);
+                    return Err(Error::Interrupted);
+                }
             }
             Ok(results)
         };

@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::goal::Goal;
-use super::{EntryOf, Expected, ExpectedHeader};
+use super::{Expected, ExpectedHeader};
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{FileName, Mode, ProfileName};
 use crate::syntax::{HeaderKind, Scan, Variables};
@@ -68,8 +67,9 @@ impl<'t> Definitions<'t> {
         self.names.into_iter().map(|(name, file)| (name, file.clone())).collect()
     }
 
-    pub(super) fn defines(&self, name: &ProfileName) -> bool {
-        self.names.contains_key(name)
+    /// Whether no name and no attachment is there twice.
+    pub(super) fn are_distinct(&self) -> bool {
+        self.repeated.is_empty() && self.shared.is_empty()
     }
 }
 
@@ -184,15 +184,6 @@ fn headers(scan: &Scan, forced_complain: bool, variables: &Variables) -> Vec<Exp
         ExpectedHeader { names: scan.names(at, variables), mode }
     });
     headers.collect()
-}
-
-/// The places of the files that a document lists, JSON pointers.
-pub(super) fn pointers(goals: &[Goal]) -> BTreeMap<&FileName, &str> {
-    let listed = goals.iter().filter_map(|goal| match &goal.entry {
-        EntryOf::Profile(file) if !goal.pointer.is_empty() => Some((file, goal.pointer.as_str())),
-        _ => None,
-    });
-    listed.collect()
 }
 
 /// Refuses repeated names and equal attachments where the document lists at least one of the two files.

@@ -1,25 +1,25 @@
 //! Weighs every profile that a plan concerns: what becomes of its file, and whether it must be compiled again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::conflict::{self, Definitions, Scopes};
+use super::conflict::{self, Scopes};
+use super::defined::Doubtful;
 use super::freshness::{self, Freshness, Staleness};
 use super::goal::{Goal, GoalKind};
 use super::{EntryOf, Expected, Listed, Observed, Source, Standing, Step, Target, installed};
 use crate::document::OnConfined;
-use crate::problem::Problem;
 use crate::profile::{FileName, PolicyPath, ProfileName};
 use crate::report::{Action, Change, Draft, FileEntry, Outcome, ProfileEntry, Reason};
 use crate::tree::{Closure, Closures, InputId, Overlay, Text, View};
 
 /// What the goals come to.
 pub(super) struct Weighed {
-    pub(super) problems: Vec<Problem>,
     pub(super) steps: Vec<Step>,
-    pub(super) defined: HashMap<ProfileName, FileName>,
+    pub(super) doubtful: Vec<Doubtful>,
+    pub(super) enabled: BTreeMap<FileName, Arc<Text>>,
     pub(super) forgotten: Vec<FileName>,
     pub(super) idle_dependents: Vec<FileName>,
 }
@@ -37,6 +37,7 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
         scopes_before: Scopes::default(),
         after: Closures::new(after, &observed.search),
         scopes_after: Scopes::default(),
+        doubtful: Vec::new(),
         changed: overlay.keys().flat_map(|path| path.ancestors().take(2)).map(PathBuf::from).collect(),
     };
 
@@ -50,11 +51,6 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
         .collect();
     let is_enabled =
         |file: &FileName| switches.get(file).map_or_else(|| !observed.is_disabled(file), |(enabled, _)| *enabled);
-    let enabled = installed.iter().filter(|(file, _)| is_enabled(file));
-    let definitions = conflict::definitions(enabled, &mut scales.after, &mut scales.scopes_after);
-    let mut problems = Vec::new();
-    conflict::check(&definitions, &conflict::pointers(goals), &mut problems);
-
     let mut steps = Vec::new();
     let mut entries = Vec::with_capacity(goals.len());
     for goal in goals {
@@ -65,7 +61,7 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
                 }
             }
             EntryOf::Profile(file) => {
-                let (entry, step) = scales.listed(file, goal, &definitions);
+                let (entry, step) = scales.listed(file, goal);
                 if entry.action != Action::Keep || goal.kind != GoalKind::Pruned {
                     entries.push((file.clone(), entry));
                 }
@@ -98,7 +94,9 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
     }
     let recorded = observed.ledger.compiled().keys();
     let forgotten = recorded.filter(|file| !installed.contains_key(*file)).cloned().collect();
-    Weighed { problems, steps, defined: definitions.into_names(), forgotten, idle_dependents }
+    let mut enabled = installed;
+    enabled.retain(|file, _| is_enabled(file));
+    Weighed { steps, doubtful: scales.doubtful, enabled, forgotten, idle_dependents }
 }
 
 struct Scales<'a> {
@@ -108,6 +106,7 @@ struct Scales<'a> {
     scopes_before: Scopes,
     after: Closures<'a>,
     scopes_after: Scopes,
+    doubtful: Vec<Doubtful>,
     /// The paths that the plan changes, and the directories that they stand in.
     changed: HashSet<PathBuf>,
 }
@@ -128,7 +127,7 @@ impl Scales<'_> {
         })
     }
 
-    fn listed(&mut self, file: &FileName, goal: &Goal, definitions: &Definitions<'_>) -> (ProfileEntry, Option<Step>) {
+    fn listed(&mut self, file: &FileName, goal: &Goal) -> (ProfileEntry, Option<Step>) {
         let changed = !goal.effects.is_empty();
         let mut entry = ProfileEntry {
             file: file.clone(),
@@ -147,9 +146,7 @@ impl Scales<'_> {
         };
         // What is switched off and was compiled before, only to check it, must still leave the kernel.
         let step = match step {
-            None if !enabled || goal.final_text(self.observed).is_none() => {
-                self.step_to_unload(&mut entry, goal, definitions)
-            }
+            None if !enabled || goal.final_text(self.observed).is_none() => self.step_to_unload(&entry, goal),
             step => step,
         };
         entry.outcome = outcome_of(entry.action);
@@ -211,31 +208,31 @@ impl Scales<'_> {
         })
     }
 
-    fn step_to_unload(&mut self, entry: &mut ProfileEntry, goal: &Goal, definitions: &Definitions<'_>) -> Option<Step> {
+    /// The step of a profile that is gone or switched off. Where nothing changes there, only what the kernel still runs
+    /// of it can ask for one, unless another file defines the same.
+    fn step_to_unload(&mut self, entry: &ProfileEntry, goal: &Goal) -> Option<Step> {
         let changed = !goal.effects.is_empty();
-        let defined_before = self.defined_before(&entry.file);
-        let is_loaded = |name: &ProfileName| {
-            self.observed.kernel.as_ref().is_some_and(|kernel| kernel.loaded.contains_key(name))
-                && !definitions.defines(name)
-        };
-        let unload = defined_before.iter().any(is_loaded);
-        if !changed && !unload {
-            return None;
-        }
-        if !changed {
-            entry.action = Action::Reload;
-            entry.reasons.push(Reason::KERNEL_DRIFT.into());
-        }
-        Some(Step {
+        let step = Step {
             file: entry.file.clone(),
             listed: Listed::Document,
             compile: None,
             expected: Expected::default(),
-            defined_before,
+            defined_before: self.defined_before(&entry.file),
             on_confined: goal.on_confined,
             enabled: false,
             touched: changed,
-        })
+        };
+        if changed {
+            return Some(step);
+        }
+        let entry = ProfileEntry {
+            action: Action::Reload,
+            outcome: Outcome::Planned,
+            reasons: vec![Reason::KERNEL_DRIFT.into()],
+            ..entry.clone()
+        };
+        self.doubtful.push(Doubtful { entry, step });
+        None
     }
 
     /// How a profile that the document does not list depends on something that the document changes, if it does.

@@ -1,0 +1,103 @@
+//! What the installed profile files define once a plan is carried out, and what follows from that.
+//!
+//! It depends on every file, and what is to be compiled does not depend on it: whoever carries a plan out finds it
+//! while the parser is at work.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::conflict::{self, Definitions, Scopes};
+use super::{EntryOf, Plan, Step};
+use crate::problem::Problem;
+use crate::profile::{FileName, ProfileName};
+use crate::report::ProfileEntry;
+use crate::template::Awaited;
+use crate::tree::{Closures, View};
+
+/// The profiles that installed, enabled files define once a plan is carried out. No two of them are in each other's way
+/// for anything that the document lists.
+#[derive(Debug, Default)]
+pub struct Defined {
+    files: HashMap<ProfileName, FileName>,
+}
+
+impl Defined {
+    /// The file that defines the profile.
+    #[must_use]
+    pub fn file(&self, name: &ProfileName) -> Option<&FileName> {
+        self.files.get(name)
+    }
+
+    /// Every profile, with the file that defines it.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProfileName, &FileName)> {
+        self.files.iter()
+    }
+
+    fn has(&self, name: &ProfileName) -> bool {
+        self.files.contains_key(name)
+    }
+}
+
+/// A step that is needed only where no other file defines what it takes from the kernel, with its entry in the report.
+#[derive(Debug)]
+pub(super) struct Doubtful {
+    pub(super) entry: ProfileEntry,
+    pub(super) step: Step,
+}
+
+impl Plan {
+    /// Finds what is defined once the plan is carried out.
+    ///
+    /// # Errors
+    /// Two files give one name, or attach to the same executables, and the document lists at least one of them.
+    pub fn defined(&self) -> Result<Defined, Vec<Problem>> {
+        let mut closures = Closures::new(View::new(&self.observed.tree, &self.overlay), &self.observed.search);
+        let found = conflict::definitions(&self.enabled, &mut closures, &mut Scopes::default());
+        let problems = self.conflicts(&found);
+        if problems.is_empty() { Ok(Defined { files: found.into_names() }) } else { Err(problems) }
+    }
+
+    fn conflicts(&self, found: &Definitions<'_>) -> Vec<Problem> {
+        if found.are_distinct() {
+            return Vec::new();
+        }
+        let listed = self.listed.iter().filter_map(|(entry, pointer)| match entry {
+            EntryOf::Profile(file) if !pointer.is_empty() => Some((file, pointer.as_str())),
+            EntryOf::Profile(_) | EntryOf::File(_) => None,
+        });
+        let pointers: BTreeMap<&FileName, &str> = listed.collect();
+        let mut problems = Vec::new();
+        conflict::check(found, &pointers, &mut problems);
+        problems
+    }
+
+    /// Adds to the plan what follows from what is `defined`: which profiles must leave the kernel, and which are awaited
+    /// in vain.
+    pub fn settle(&mut self, defined: &Defined) {
+        let observed = &self.observed;
+        let is_loaded =
+            |name: &&ProfileName| observed.kernel.as_ref().is_some_and(|kernel| kernel.loaded.contains_key(*name));
+        for Doubtful { entry, step } in self.doubtful.drain(..) {
+            if step.defined_before.iter().filter(is_loaded).any(|name| !defined.has(name)) {
+                self.draft.profiles.insert(step.file.clone(), entry);
+                self.steps.push(step);
+            }
+        }
+        for Awaited { service, pointer, name } in self.awaited.drain(..) {
+            let profile = ProfileName::new(name);
+            if !defined.has(&profile) && !is_loaded(&&profile) {
+                self.draft.warnings.push(format!(
+                    "`{service}`: `{profile}` at {pointer} is defined by no profile file of this host or the document: until it \
+                     is loaded, programs that should run in it do not start"
+                ));
+            }
+        }
+        let given_up = observed.ledger.left_loaded.iter().filter(|name| !defined.has(name));
+        self.leftover = given_up.filter(is_loaded).cloned().collect();
+        for name in &self.leftover {
+            self.draft.unloaded.push(name.to_string());
+            self.draft
+                .warnings
+                .push(format!("the kernel still runs `{name}`, which an earlier run had to leave there"));
+        }
+    }
+}
