@@ -3,11 +3,11 @@
 //! **Invariant:** a ledger that was read passed every check of its types, so no path in it leads out of the policy
 //! directory; one of a newer format is refused and never rewritten.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{AttachmentRecord, KernelHash};
+use crate::policy::{AttachmentRecord, CompiledProfile, KernelHash};
 use crate::profile::{Digest, FileName, Mode, Owner, PolicyPath, ProfileName};
 use crate::tree::Input;
 
@@ -121,6 +121,31 @@ pub struct Recorded {
     /// Which executables it is for; none if it is for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<AttachmentRecord>,
+    /// The globs by which its text attaches it, where these are not the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    globs: Option<Vec<String>>,
+}
+
+impl Recorded {
+    /// Records a profile. Its text attaches it by these plain globs; without any, by the usual ones: the paths of the
+    /// executables.
+    #[must_use]
+    pub fn new(profile: &CompiledProfile, attachment: Option<AttachmentRecord>, globs: Option<&[String]>) -> Self {
+        let (name, mode, hash) = (profile.name.clone(), profile.mode, profile.hash);
+        let mut record = Self { name, mode, hash, attachment, globs: None };
+        let is_usual = |globs: &&[String]| {
+            globs.len() == record.globs().len() && record.globs().iter().all(|it| globs.contains(it))
+        };
+        record.globs = globs.filter(|globs| !is_usual(globs)).map(<[String]>::to_vec);
+        record
+    }
+
+    /// The globs by which its text attaches it, variables and alternations expanded; none for hats and children.
+    #[must_use]
+    pub fn globs(&self) -> &[String] {
+        let usual = || self.attachment.as_ref().filter(|_| self.name.depth() == 0).and_then(AttachmentRecord::paths);
+        self.globs.as_deref().or_else(usual).unwrap_or(&[])
+    }
 }
 
 /// What turned text into compiled policy.
@@ -174,16 +199,16 @@ impl Ledger {
         &self.tables.toolchains[record.toolchain as usize]
     }
 
-    /// How many inputs [`Self::input_list`] numbers.
+    /// Every input of every record, in the order of the numbers that [`Self::input_list`] uses.
     #[must_use]
-    pub fn input_count(&self) -> usize {
-        self.tables.inputs.len()
+    pub fn all_inputs(&self) -> &[Input] {
+        &self.tables.inputs
     }
 
-    /// Every input of every record, with the number that [`Self::input_list`] uses for it.
+    /// How many lists of inputs there are.
     #[must_use]
-    pub fn input_numbers(&self) -> HashMap<&Input, u32> {
-        self.tables.inputs.iter().zip(0..).collect()
+    pub fn input_list_count(&self) -> usize {
+        self.tables.input_lists.len()
     }
 }
 

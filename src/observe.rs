@@ -1,24 +1,25 @@
 //! Reads everything that a plan is made from, once; changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::document::{Content, Desired, ProfileWant, Prune};
+use crate::document::{Content, Desired, ProfileWant, Prune, WantedMode};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::{Dir, Listed};
 use crate::host::kernel::Loaded;
 use crate::host::parser::{ParserConf, newest_abi};
 use crate::host::root::{Entry, Kind, Root};
-use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain};
+use crate::ledger::{Attributes, Compiled, Ledger, Original, Stands, Toolchain};
 use crate::plan::{Observed, Places, Standing, Target, is_standing};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, PolicyPath, ProfileName, is_skipped_by_parser};
 use crate::syntax::IncludeKind;
 use crate::template;
-use crate::tree::{Node, Text, Tree, candidates};
+use crate::tree::{Input, InputState, Node, Text, Tree, candidates};
 
 mod kernel;
 mod programs;
@@ -37,6 +38,8 @@ pub const SIGHTING: &str = "seen";
 
 /// The largest policy file that is read, in bytes. The largest that any distribution ships has 0.1 MiB.
 const MAX_POLICY_FILE: u64 = 16 << 20;
+/// From how many files of a directory on that were not there, listing it is less work than looking for each.
+const WORTH_A_LIST: usize = 6;
 /// The largest parser.conf or list of features that is read, in bytes.
 const MAX_CONF: u64 = 4 << 20;
 
@@ -93,7 +96,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     let originals = reader.originals(desired, &ledger)?;
     let programs = reader.programs(desired)?;
     let links = reader.paths(desired)?;
-    reader.references(desired, &sources, &originals)?;
+    reader.references(desired, &ledger, &sources, &originals)?;
     let (kernel, sighting) = match host.kernel.as_deref() {
         Some(kernel) => {
             let (mut state, sighting) = kernel::observe_kernel(host, kernel, &ledger)?;
@@ -228,7 +231,6 @@ impl Reader<'_> {
             };
             if let Some(text) = &text {
                 text.digest();
-                text.scan();
             }
             Ok((standing, text))
         };
@@ -387,6 +389,7 @@ impl Reader<'_> {
     fn references(
         &mut self,
         desired: &Desired,
+        ledger: &Ledger,
         sources: &BTreeMap<PathBuf, Result<Arc<Text>, String>>,
         originals: &BTreeMap<PolicyPath, Arc<Text>>,
     ) -> Result<(), Error> {
@@ -398,6 +401,12 @@ impl Reader<'_> {
             Content::Service(service) => Some(Arc::new(Text::new(template::references(service).into_bytes()))),
         }));
         pending.extend(originals.values().cloned());
+        // With one directory to search, what a text depends on leaves no choice that a plan's changes could turn.
+        if self.search.len() == 1 {
+            pending = self.recorded(ledger, pending)?;
+        }
+        // Their headers are looked for, whatever is known of them.
+        pending.extend(self.to_rewrite(desired));
         let scan = |text: &Arc<Text>| {
             text.scan();
         };
@@ -417,6 +426,65 @@ impl Reader<'_> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The installed texts whose flags an entry gives.
+    fn to_rewrite(&self, desired: &Desired) -> Vec<Arc<Text>> {
+        let entries = desired.profiles.iter().filter(|profile| {
+            let (ProfileWant::Text { mode, .. } | ProfileWant::ModeOnly { mode, .. }) = &profile.want else {
+                return false;
+            };
+            matches!(mode, WantedMode::Flags(_))
+        });
+        entries.filter_map(|profile| self.tree.text(&Path::new(POLICY_DIR).join(profile.file.as_str()))).collect()
+    }
+
+    /// Loads everything that the ledger says these texts depend on, and gives back the texts of which it does not tell
+    /// that: those that it does not know, and what is not as it was any more.
+    fn recorded(&mut self, ledger: &Ledger, mut texts: Vec<Arc<Text>>) -> Result<Vec<Arc<Text>>, Error> {
+        let wanted: HashSet<Digest> = texts.iter().map(|text| text.digest()).collect();
+        let records = || ledger.compiled().values().filter(|record| wanted.contains(&record.text));
+        let known: HashSet<Digest> = records().map(|record| record.text).collect();
+        texts.retain(|text| !known.contains(&text.digest()));
+        let lists: BTreeSet<u32> = records().map(Compiled::input_list).collect();
+        let numbers: BTreeSet<u32> = lists.iter().flat_map(|list| ledger.input_list(*list)).copied().collect();
+        let inputs = || numbers.iter().map(|number| &ledger.all_inputs()[*number as usize]);
+        self.expect_absent(inputs().filter(|input| input.state == InputState::Absent))?;
+        for input in inputs() {
+            if !self.tree.knows(&input.path) {
+                self.load(input.path.clone())?;
+            }
+            let node = self.tree.node(&input.path).filter(|node| node.state() != input.state);
+            match node {
+                Some(Node::File(text)) => texts.push(Arc::clone(text)),
+                Some(Node::Directory(names)) => {
+                    let children = names.iter().filter_map(|name| self.tree.text(&input.path.join(name)));
+                    texts.extend(children);
+                }
+                Some(Node::Absent) | None => {}
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Looks for many files that were not there, by listing the directories that they would stand in.
+    fn expect_absent<'i>(&mut self, inputs: impl Iterator<Item = &'i Input>) -> Result<(), Error> {
+        let mut places: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
+        for path in inputs.map(|input| input.path.as_path()).filter(|path| !self.tree.knows(path)) {
+            if let Some(parent) = path.parent() {
+                places.entry(parent).or_default().push(path);
+            }
+        }
+        for (directory, paths) in places.into_iter().filter(|(_, paths)| paths.len() >= WORTH_A_LIST) {
+            if !matches!(self.root.kind(directory)?, Some(Kind::Directory) | None) {
+                continue;
+            }
+            let listed = self.root.list(directory)?.unwrap_or_default();
+            let there: HashSet<&OsStr> = listed.iter().map(|listed| listed.name.as_os_str()).collect();
+            let absent = paths.into_iter().filter(|path| path.file_name().is_some_and(|name| !there.contains(name)));
+            absent.for_each(|path| self.tree.insert(path.to_path_buf(), Node::Absent));
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ pub fn render(desired: &Desired) -> Result<Rendered, Vec<Problem>> {
             None => renderer.omit(format!("{}: absent", file.path)),
         }
     }
-    let mut defined = Definitions::default();
+    let mut texts = Vec::new();
     let mut pointers = BTreeMap::new();
     for profile in &desired.profiles {
         let file = profile.file.as_str();
@@ -76,13 +76,17 @@ pub fn render(desired: &Desired) -> Result<Rendered, Vec<Problem>> {
             ProfileWant::Text { content, mode, scope } => {
                 let text = renderer.add(file, content, *mode, *scope);
                 if let Some(text) = text.filter(|_| *mode != WantedMode::Disabled) {
-                    defined.add(&profile.file, text.scan(), &variables);
+                    texts.push((&profile.file, conflict::definitions_of(text.scan(), &variables)));
                     pointers.insert(&profile.file, profile.pointer.as_str());
                 }
             }
             ProfileWant::ModeOnly { .. } => renderer.omit(format!("{file}: the installed profile's mode only")),
             ProfileWant::Absent => renderer.omit(format!("{file}: absent")),
         }
+    }
+    let mut defined = Definitions::default();
+    for (file, definitions) in &texts {
+        definitions.iter().for_each(|one| defined.add(file, &one.name, &one.globs));
     }
     conflict::check(&defined, &pointers, &mut renderer.problems);
     if renderer.problems.is_empty() { Ok(renderer.rendered) } else { Err(renderer.problems) }

@@ -60,6 +60,18 @@ pub enum Node {
     Directory(Arc<BTreeSet<String>>),
 }
 
+impl Node {
+    /// The same without bytes and names.
+    #[must_use]
+    pub fn state(&self) -> InputState {
+        match self {
+            Self::Absent => InputState::Absent,
+            Self::File(text) => InputState::File(text.digest()),
+            Self::Directory(names) => InputState::Directory(Digest::of_parts(names.iter().map(String::as_bytes))),
+        }
+    }
+}
+
 /// Everything that was read, by absolute path below the root.
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -102,6 +114,12 @@ impl Tree {
             Some(Node::File(text)) => Some(Arc::clone(text)),
             _ => None,
         }
+    }
+
+    /// What stands at `path`, if it was looked at.
+    #[must_use]
+    pub fn node(&self, path: &Path) -> Option<&Node> {
+        self.nodes.get(path)
     }
 
     /// Says whether `path` was looked at.
@@ -383,6 +401,12 @@ impl<'a> Closures<'a> {
         &self.nodes[id as usize]
     }
 
+    /// Whether in this view something is as it was when it was recorded.
+    pub fn is_as(&mut self, recorded: &Input) -> bool {
+        let id = self.intern(recorded.path.clone());
+        self.input(id).state == recorded.state
+    }
+
     fn references_of_text(&mut self, text: &Text) -> Vec<Reference> {
         let includes = &text.scan().includes;
         let mut out = Vec::with_capacity(includes.len() + 2);
@@ -434,11 +458,7 @@ impl<'a> Closures<'a> {
             return *id;
         }
         let node = self.view.node(&path);
-        let state = match &node {
-            Node::Absent => InputState::Absent,
-            Node::File(text) => InputState::File(text.digest()),
-            Node::Directory(names) => InputState::Directory(Digest::of_parts(names.iter().map(String::as_bytes))),
-        };
+        let state = node.state();
         let id = InputId::try_from(self.inputs.len()).unwrap_or(InputId::MAX);
         self.ids.insert(path.clone(), id);
         self.inputs.push(Input { path, state });

@@ -142,7 +142,7 @@ pub(super) fn compile<T: Send>(
     let mut failures: BTreeMap<usize, EntryError> = BTreeMap::new();
     let attempted = steps.len();
     for (step, blob) in steps.into_iter().zip(blobs) {
-        match blob.and_then(|blob| read_back(&plan.steps[step], blob)) {
+        match blob.and_then(|blob| read_back(&plan.steps[step], &defined, blob)) {
             Ok((blob, profiles, recorded)) => {
                 results.push(CompiledStep { step, blob, profiles, recorded, differs: true });
             }
@@ -294,7 +294,11 @@ fn replacements(text: &Text, search: &[PathBuf], view: View<'_>) -> Vec<(std::op
 }
 
 /// Reads what the parser wrote, and checks that every profile in it has the mode that was asked for.
-fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>, Vec<Recorded>), EntryError> {
+fn read_back(
+    step: &Step,
+    defined: &Defined,
+    blob: Blob,
+) -> Result<(Blob, Vec<CompiledProfile>, Vec<Recorded>), EntryError> {
     let failed = |message: String| EntryError { message, file: None, line: None };
     let bytes = blob.read().map_err(|error| failed(error.to_string()))?;
     let unreadable = |error| failed(format!("what apparmor_parser wrote cannot be read: {error}"));
@@ -315,7 +319,7 @@ fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>, Vec
     }
     let record = |profile: &CompiledProfile| {
         let attachment = AttachmentRecord::of(profile, &bytes)?;
-        Ok(Recorded { name: profile.name.clone(), mode: profile.mode, hash: profile.hash, attachment })
+        Ok(Recorded::new(profile, attachment, defined.globs(&step.file, &profile.name)))
     };
     let recorded = profiles.iter().map(record).collect::<Result<_, _>>().map_err(unreadable)?;
     Ok((blob, profiles, recorded))

@@ -7,64 +7,59 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::{Expected, ExpectedHeader};
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{FileName, Mode, ProfileName};
-use crate::syntax::{HeaderKind, Scan, Variables};
+use crate::syntax::{Header, HeaderKind, Scan, Variables};
 use crate::tree::{Closure, Closures, InputId, Node, Text};
 
-/// A namespace and a pattern without variables and alternations.
-type Attachment = (Option<String>, String);
+/// A profile, hat or child that a text defines.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    pub(crate) name: ProfileName,
+    /// The globs by which it attaches, variables and alternations expanded; none for hats and children.
+    pub(crate) globs: Vec<String>,
+}
+
+/// A namespace and a glob without variables and alternations.
+type Attachment<'t> = (Option<&'t str>, &'t str);
 
 /// What the profile files of one view define.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions<'t> {
     /// Every name, with the file that defines it first.
-    names: HashMap<ProfileName, &'t FileName>,
+    names: HashMap<&'t ProfileName, &'t FileName>,
     /// The names that are defined again, with the first file and the other.
-    repeated: Vec<(ProfileName, [&'t FileName; 2])>,
+    repeated: Vec<(&'t ProfileName, [&'t FileName; 2])>,
     /// Every attachment of a namespace, variables and alternations expanded, with the profile that has it first.
-    attachments: HashMap<Attachment, Attached<'t>>,
+    attachments: HashMap<Attachment<'t>, Attached<'t>>,
     /// The attachments that more profiles have, with the first profile and the other.
-    shared: Vec<(Attachment, [Attached<'t>; 2])>,
+    shared: Vec<(Attachment<'t>, [Attached<'t>; 2])>,
 }
 
 /// A profile with an attachment, and its file.
-type Attached<'t> = (&'t FileName, Rc<ProfileName>);
+type Attached<'t> = (&'t FileName, &'t ProfileName);
 
 impl<'t> Definitions<'t> {
-    /// Adds what a text defines, given the variables that it sees.
-    pub(crate) fn add(&mut self, file: &'t FileName, scan: &Scan, variables: &Variables) {
-        for (at, header) in scan.headers.iter().enumerate() {
-            let name = scan.name(at, variables);
-            match self.names.entry(name.clone()) {
-                Entry::Vacant(new) => drop(new.insert(file)),
-                Entry::Occupied(first) => self.repeated.push((name.clone(), [first.get(), file])),
-            }
-            if header.parent.is_some() || header.kind == HeaderKind::Hat {
-                continue;
-            }
-            // A variable that nobody declares is an error that the parser reports; an expansion without bounds is
-            // not compared.
-            let Ok(patterns) = scan.attachments(at, variables) else { continue };
-            let name = Rc::new(name);
-            for pattern in patterns {
-                let attached = (file, Rc::clone(&name));
-                match self.attachments.entry((name.namespace.clone(), pattern)) {
-                    Entry::Vacant(new) => drop(new.insert(attached)),
-                    Entry::Occupied(first) => {
-                        self.shared.push((first.key().clone(), [first.get().clone(), attached]));
-                    }
-                }
+    /// Adds a profile that a file defines, and attaches by these globs.
+    pub(crate) fn add(&mut self, file: &'t FileName, name: &'t ProfileName, globs: &'t [String]) {
+        match self.names.entry(name) {
+            Entry::Vacant(new) => drop(new.insert(file)),
+            Entry::Occupied(first) => self.repeated.push((name, [first.get(), file])),
+        }
+        for glob in globs {
+            let attached = (file, name);
+            match self.attachments.entry((name.namespace.as_deref(), glob)) {
+                Entry::Vacant(new) => drop(new.insert(attached)),
+                Entry::Occupied(first) => self.shared.push((*first.key(), [*first.get(), attached])),
             }
         }
     }
 
     /// Every name, with a file that defines it.
     pub(super) fn into_names(self) -> HashMap<ProfileName, FileName> {
-        self.names.into_iter().map(|(name, file)| (name, file.clone())).collect()
+        self.names.into_iter().map(|(name, file)| (name.clone(), file.clone())).collect()
     }
 
     /// Whether no name and no attachment is there twice.
@@ -120,24 +115,29 @@ impl Scopes {
     }
 }
 
-/// What the given texts define.
-pub(super) fn definitions<'t>(
-    texts: impl IntoIterator<Item = (&'t FileName, &'t Arc<Text>)>,
-    closures: &mut Closures<'_>,
-    scopes: &mut Scopes,
-) -> Definitions<'t> {
-    let mut found = Definitions::default();
-    for (file, text) in texts {
-        let closure = closures.of(text);
-        let variables = scopes.of(text, &closure, closures);
-        found.add(file, text.scan(), &variables);
-        if scopes.scope(&closure, closures).has_headers {
-            for included in closures.at_top_level(text) {
-                found.add(file, included.scan(), &variables);
-            }
+/// What `text` defines, included files outside of its profiles among it.
+pub(super) fn definitions(text: &Text, closures: &mut Closures<'_>, scopes: &mut Scopes) -> Vec<Definition> {
+    let closure = closures.of(text);
+    let variables = scopes.of(text, &closure, closures);
+    let mut found = definitions_of(text.scan(), &variables);
+    if scopes.scope(&closure, closures).has_headers {
+        for included in closures.at_top_level(text) {
+            found.append(&mut definitions_of(included.scan(), &variables));
         }
     }
     found
+}
+
+/// What a text itself defines, given the variables that it sees.
+pub(crate) fn definitions_of(scan: &Scan, variables: &Variables) -> Vec<Definition> {
+    let definition = |(at, header): (usize, &Header)| {
+        let attaches = header.parent.is_none() && header.kind != HeaderKind::Hat;
+        // A variable that nobody declares is an error that the parser reports; an expansion without bounds is not
+        // compared.
+        let globs = attaches.then(|| scan.attachments(at, variables).ok()).flatten().unwrap_or_default();
+        Definition { name: scan.name(at, variables), globs: globs.into_iter().collect() }
+    };
+    scan.headers.iter().enumerate().map(definition).collect()
 }
 
 /// The names that `text` defines.

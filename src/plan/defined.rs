@@ -4,20 +4,24 @@
 //! while the parser is at work.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::conflict::{self, Definitions, Scopes};
-use super::{EntryOf, Plan, Step};
+use super::conflict::{self, Definition, Definitions, Scopes};
+use super::{EntryOf, Freshness, Plan, Step};
+use crate::ledger::Recorded;
 use crate::problem::Problem;
 use crate::profile::{FileName, ProfileName};
 use crate::report::ProfileEntry;
 use crate::template::Awaited;
-use crate::tree::{Closures, View};
+use crate::tree::{Closures, Text, View};
 
 /// The profiles that installed, enabled files define once a plan is carried out. No two of them are in each other's way
 /// for anything that the document lists.
 #[derive(Debug, Default)]
 pub struct Defined {
     files: HashMap<ProfileName, FileName>,
+    /// What the files to compile define.
+    compiled: HashMap<FileName, Vec<Definition>>,
 }
 
 impl Defined {
@@ -32,9 +36,25 @@ impl Defined {
         self.files.iter()
     }
 
+    /// The globs by which the text of a file to compile attaches a profile, alternations and variables expanded; none
+    /// if the text does not spell the profile's name in this way.
+    #[must_use]
+    pub fn globs(&self, file: &FileName, name: &ProfileName) -> Option<&[String]> {
+        let definition = self.compiled.get(file)?.iter().find(|definition| definition.name == *name)?;
+        Some(&definition.globs)
+    }
+
     fn has(&self, name: &ProfileName) -> bool {
         self.files.contains_key(name)
     }
+}
+
+/// What a file defines.
+enum Known<'a> {
+    /// It is as it was when it was compiled.
+    ByRecord(&'a [Recorded]),
+    /// By its text.
+    ByText(Vec<Definition>),
 }
 
 /// A step that is needed only where no other file defines what it takes from the kernel, with its entry in the report.
@@ -51,9 +71,40 @@ impl Plan {
     /// Two files give one name, or attach to the same executables, and the document lists at least one of them.
     pub fn defined(&self) -> Result<Defined, Vec<Problem>> {
         let mut closures = Closures::new(View::new(&self.observed.tree, &self.overlay), &self.observed.search);
-        let found = conflict::definitions(&self.enabled, &mut closures, &mut Scopes::default());
+        let (mut scopes, mut freshness) = (Scopes::default(), Freshness::new(&self.observed));
+        let steps = self.steps.iter().filter_map(|step| Some((&step.file, &step.compile.as_ref()?.text)));
+        let compiled: BTreeMap<&FileName, &Arc<Text>> = steps.collect();
+        let mut known = Vec::with_capacity(self.enabled.len());
+        for (file, text) in &self.enabled {
+            let current = freshness.current(file, text, &mut closures).filter(|_| !compiled.contains_key(file));
+            let definitions = match current {
+                Some(record) => Known::ByRecord(&record.profiles),
+                None => Known::ByText(conflict::definitions(text, &mut closures, &mut scopes)),
+            };
+            known.push((file, definitions));
+        }
+        let mut found = Definitions::default();
+        for (file, definitions) in &known {
+            match definitions {
+                Known::ByRecord(profiles) => profiles.iter().for_each(|it| found.add(file, &it.name, it.globs())),
+                Known::ByText(definitions) => definitions.iter().for_each(|it| found.add(file, &it.name, &it.globs)),
+            }
+        }
         let problems = self.conflicts(&found);
-        if problems.is_empty() { Ok(Defined { files: found.into_names() }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let files = found.into_names();
+        let disabled = compiled.iter().filter(|(file, _)| !self.enabled.contains_key(**file));
+        let mut definitions_of = |text: &Text| conflict::definitions(text, &mut closures, &mut scopes);
+        let mut definitions: HashMap<FileName, Vec<Definition>> =
+            disabled.map(|(file, text)| ((*file).clone(), definitions_of(text))).collect();
+        for (file, known) in known.into_iter().filter(|(file, _)| compiled.contains_key(*file)) {
+            if let Known::ByText(by_text) = known {
+                definitions.insert(file.clone(), by_text);
+            }
+        }
+        Ok(Defined { files, compiled: definitions })
     }
 
     fn conflicts(&self, found: &Definitions<'_>) -> Vec<Problem> {

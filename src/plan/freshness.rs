@@ -1,7 +1,7 @@
 //! Whether compiled policy is up to date: whether everything that it was made from is what it was. Time stamps have
 //! no say in this.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Observed, mode_as_compiled};
@@ -10,27 +10,36 @@ use crate::ledger::Compiled;
 use crate::policy::{HashAlgorithm, KernelHash};
 use crate::profile::{FileName, Mode, ProfileName};
 use crate::report::{Change, LoadedProfile, Reason};
-use crate::tree::{Closure, Closures, Input, InputId, Text};
+use crate::tree::{Closures, Input, InputId, Text};
 
-/// Compares with the ledger's records.
+/// Compares one view with the ledger's records.
 pub(crate) struct Freshness<'a> {
     observed: &'a Observed,
-    /// The ledger's number of each input that it knows.
-    numbers: HashMap<&'a Input, u32>,
-    /// The same by the number of the view's closures, filled as inputs are met.
-    translated: Vec<Option<Option<u32>>>,
-    /// For each of the ledger's numbers the last comparison that met it.
-    met: Vec<u32>,
-    comparisons: u32,
-    /// Whether a list of the ledger's is what a closure has, by the numbers of both.
-    known: HashMap<(u32, usize), bool>,
+    /// Whether everything in a list of the ledger's is as it was, as far as it was asked.
+    lists: Vec<Option<bool>>,
+    /// The same of each input.
+    inputs: Vec<Option<bool>>,
 }
 
 impl<'a> Freshness<'a> {
     pub(crate) fn new(observed: &'a Observed) -> Self {
-        let met = vec![0; observed.ledger.input_count()];
-        let numbers = observed.ledger.input_numbers();
-        Self { observed, numbers, translated: Vec::new(), met, comparisons: 0, known: HashMap::new() }
+        let ledger = &observed.ledger;
+        let (lists, inputs) = (vec![None; ledger.input_list_count()], vec![None; ledger.all_inputs().len()]);
+        Self { observed, lists, inputs }
+    }
+
+    /// The record of `file`, if it is of this text and everything that the text depends on is as it was.
+    ///
+    /// What a text depends on follows from the text and from what stands there, so that nothing new can have come to
+    /// it, and neither it nor what it includes is read for references again.
+    pub(crate) fn current(
+        &mut self,
+        file: &FileName,
+        text: &Text,
+        closures: &mut Closures<'_>,
+    ) -> Option<&'a Compiled> {
+        let record = self.observed.ledger.compiled().get(file)?;
+        (record.text == text.digest() && self.are_as_recorded(record, closures)).then_some(record)
     }
 
     /// Why what the ledger records for `file` is not what compiling it now would give; empty when it is.
@@ -39,8 +48,7 @@ impl<'a> Freshness<'a> {
         file: &FileName,
         text: &Text,
         forced_complain: bool,
-        closure: &Closure,
-        closures: &Closures<'_>,
+        closures: &mut Closures<'_>,
     ) -> Staleness {
         let ledger = &self.observed.ledger;
         let Some(record) = ledger.compiled().get(file) else { return Staleness::NeverCompiled };
@@ -58,7 +66,8 @@ impl<'a> Freshness<'a> {
         if then.features != now.features {
             reasons.push(Reason::FEATURES.into());
         }
-        if !self.inputs_are(record, closure, closures) {
+        if self.current(file, text, closures).is_none() {
+            let closure = closures.of(text);
             let then: BTreeSet<&Input> = ledger.inputs(record).collect();
             let now: BTreeSet<&Input> = closure.inputs.iter().map(|id| closures.input(*id)).collect();
             let paths = then.symmetric_difference(&now).map(|input| input.path.as_path()).collect();
@@ -86,37 +95,19 @@ impl<'a> Freshness<'a> {
         reasons.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn inputs_are(&mut self, record: &Compiled, closure: &Closure, closures: &Closures<'_>) -> bool {
-        let key = (record.input_list(), closure.number);
-        if let Some(known) = self.known.get(&key) {
-            return *known;
+    fn are_as_recorded(&mut self, record: &Compiled, closures: &mut Closures<'_>) -> bool {
+        let ledger = &self.observed.ledger;
+        let list = record.input_list();
+        if let Some(known) = self.lists[list as usize] {
+            return known;
         }
-        let same = self.compare(self.observed.ledger.input_list(record.input_list()), &closure.inputs, closures);
-        self.known.insert(key, same);
+        let mut is_same = |number: &u32| {
+            let at = *number as usize;
+            *self.inputs[at].get_or_insert_with(|| closures.is_as(&ledger.all_inputs()[at]))
+        };
+        let same = ledger.input_list(list).iter().all(&mut is_same);
+        self.lists[list as usize] = Some(same);
         same
-    }
-
-    fn compare(&mut self, recorded: &[u32], inputs: &[InputId], closures: &Closures<'_>) -> bool {
-        if recorded.len() != inputs.len() {
-            return false;
-        }
-        self.comparisons += 1;
-        for number in recorded {
-            self.met[*number as usize] = self.comparisons;
-        }
-        // Inputs are distinct, so as many as are recorded, all of them recorded, are the same.
-        inputs.iter().all(|id| {
-            let number = self.number(*id, closures);
-            number.is_some_and(|number| self.met[number as usize] == self.comparisons)
-        })
-    }
-
-    fn number(&mut self, id: InputId, closures: &Closures<'_>) -> Option<u32> {
-        let at = id as usize;
-        if self.translated.len() <= at {
-            self.translated.resize(at + 1, None);
-        }
-        *self.translated[at].get_or_insert_with(|| self.numbers.get(closures.input(id)).copied())
     }
 }
 

@@ -141,7 +141,11 @@ pub(super) fn goals(
     };
     let mut goals = Vec::new();
     goals.extend(desired.files.into_iter().filter_map(|file| maker.include(file)));
-    maker.facts = Some(HostFacts::new(observed, &goals));
+    let is_service =
+        |profile: &DesiredProfile| matches!(&profile.want, ProfileWant::Text { content: Content::Service(_), .. });
+    if desired.profiles.iter().any(is_service) {
+        maker.facts = Some(HostFacts::new(observed, &goals));
+    }
     goals.extend(desired.profiles.into_iter().filter_map(|profile| maker.profile(profile)));
 
     let uncovered = maker.uncovered.iter().map(|(path, held)| ((*path).clone(), (*held).clone()));

@@ -33,6 +33,7 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
     let mut scales = Scales {
         observed,
         freshness: Freshness::new(observed),
+        freshness_before: Freshness::new(observed),
         before: Closures::new(before, &observed.search),
         scopes_before: Scopes::default(),
         after: Closures::new(after, &observed.search),
@@ -80,7 +81,7 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
             if listed.peek() == Some(&file) {
                 continue;
             }
-            let Some(dependence) = scales.dependence(text) else { continue };
+            let Some(dependence) = scales.dependence(file, text) else { continue };
             let depending = is_enabled(file).then(|| scales.dependent(file, text, &dependence)).flatten();
             match depending {
                 Some((entry, step)) => {
@@ -102,6 +103,7 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
 struct Scales<'a> {
     observed: &'a Observed,
     freshness: Freshness<'a>,
+    freshness_before: Freshness<'a>,
     before: Closures<'a>,
     scopes_before: Scopes,
     after: Closures<'a>,
@@ -165,16 +167,18 @@ impl Scales<'_> {
     ) -> Option<Step> {
         let changed = !goal.effects.is_empty();
         let file = entry.file.clone();
-        let closure = self.after.of(&text);
-        let stale = self.freshness.stale_reasons(&file, &text, forced_complain, &closure, &self.after);
-        let inputs = &closure.inputs;
+        let stale = self.freshness.stale_reasons(&file, &text, forced_complain, &mut self.after);
         let kernel = if enabled { self.freshness.kernel_reasons(&file) } else { Vec::new() };
         if let (true, Some(record)) = (enabled, self.observed.ledger.compiled().get(&file)) {
             entry.loaded = freshness::loaded_entries(record, self.observed.kernel.as_ref());
         }
+        if matches!(stale, Staleness::Fresh) && kernel.is_empty() {
+            return None;
+        }
+        let closure = self.after.of(&text);
+        let inputs = &closure.inputs;
         let is_new = matches!(self.observed.standing(&goal.main), Standing::Absent);
         match stale {
-            Staleness::Fresh if kernel.is_empty() => return None,
             Staleness::Fresh | Staleness::NeverCompiled => entry.reasons.extend(kernel),
             // What a new text includes is no reason for writing it: the record is of another text. What this run
             // itself changes among its includes is one, unless the file is new.
@@ -236,7 +240,11 @@ impl Scales<'_> {
     }
 
     /// How a profile that the document does not list depends on something that the document changes, if it does.
-    fn dependence(&mut self, text: &Arc<Text>) -> Option<Dependence> {
+    fn dependence(&mut self, file: &FileName, text: &Arc<Text>) -> Option<Dependence> {
+        let is_recorded = self.freshness.current(file, text, &mut self.after).is_some();
+        if is_recorded && self.freshness_before.current(file, text, &mut self.before).is_some() {
+            return None;
+        }
         let (closure, old_closure) = (self.after.of(text), self.before.of(text));
         let (inputs, old_inputs) = (&closure.inputs, &old_closure.inputs);
         let was_included = old_inputs.iter().any(|id| self.changed.contains(&self.before.input(*id).path));

@@ -208,9 +208,8 @@ impl Judge<'_> {
     }
 
     fn stale_reasons(&mut self, file: &FileName, text: &Text) -> Vec<Reason> {
-        let inputs = self.closures.of(text);
         let forced_complain = self.observed.is_forced_to_complain(file);
-        match self.freshness.stale_reasons(file, text, forced_complain, &inputs, &self.closures) {
+        match self.freshness.stale_reasons(file, text, forced_complain, &mut self.closures) {
             Staleness::Stale(reasons) => reasons,
             Staleness::Fresh | Staleness::NeverCompiled => Vec::new(),
         }

@@ -45,6 +45,24 @@ fn a_glob_counts_whose_profile_does_not_compile_any_more() {
     assert_untouched(&before, &host.policy_tree());
 }
 
+/// What is recorded is not compiled again to be compared: the globs of its text are kept, variables expanded, whatever
+/// its automaton looks like.
+#[test]
+fn an_administrators_profile_beside_a_recorded_one_with_the_same_globs_is_refused() {
+    let globs = ["/opt/x", "/opt/{x,y}", "/opt/[xy]", "/opt/*/x", "@{OPT}/lib/**", "/opt/x//y"];
+    for glob in globs {
+        let text = |name: &str| format!("abi <abi/3.0>,\n@{{OPT}}=/opt /srv\nprofile {name} {glob} {{\n}}\n");
+        let host = Scratch::new();
+        let recorded = profiles(json!([{ "file": "recorded", "content": text("recorded") }]));
+        host.converge(&recorded);
+        host.write("own", text("own"));
+        let run = host.apply(&recorded);
+        run.expect(3);
+        let problem = run.report["problems"].to_string();
+        assert!(problem.contains("equal_attachment") && problem.contains("`own` in `own`"), "{glob}: {run:#?}");
+    }
+}
+
 /// Of a profile that is for few executables, the paths are remembered and not the automaton.
 #[test]
 fn globs_of_few_paths_are_refused_whoever_brings_them_and_whenever() {
