@@ -292,8 +292,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Steps of which [`Plan::settle`] decides.
     doubtful: Vec<Doubtful>,
-    /// The profile files that stand and are not switched off once the plan is carried out.
-    enabled: BTreeMap<FileName, Arc<Text>>,
+    /// The files of listed profiles about which there is nothing to do.
+    unchanged: Vec<FileName>,
+    /// The files of profiles that the plan switches on, or off.
+    switched: HashMap<FileName, bool>,
     /// The entries of the report, with the place of each in the document; an empty one for what it does not list.
     listed: Vec<(EntryOf, String)>,
     /// The profiles that services of the document lead to.
@@ -306,8 +308,6 @@ pub struct Plan {
     pub draft: Draft,
     /// What the next ledger holds; records of compiles are added by whoever compiles.
     pub held: BTreeMap<PolicyPath, Held>,
-    /// Files whose record of compilation is out of date because they are gone or switched off.
-    pub forgotten: Vec<FileName>,
     /// Installed profiles that depend on what the plan changes and need no step: they are switched off, or the kernel
     /// does not run them. What a boot's cache holds of them goes out of date all the same.
     pub idle_dependents: Vec<FileName>,
@@ -347,7 +347,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     let texts = effects.filter(|effect| !effect.path.is_link());
     let overlay: Overlay = texts.map(|effect| (at(&effect.path), effect.after.text().cloned())).collect();
 
-    let profiles::Weighed { steps, doubtful, enabled, forgotten, idle_dependents } =
+    let profiles::Weighed { steps, doubtful, unchanged, switched, idle_dependents } =
         profiles::weigh(&goals, &observed, &overlay, &mut draft);
     draft.warnings.extend(observed.warnings());
     if let Some(kernel) = &observed.kernel {
@@ -377,14 +377,14 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
         adoptions,
         steps,
         doubtful,
-        enabled,
+        unchanged,
+        switched,
         listed,
         awaited,
         leftover: Vec::new(),
         on_confined,
         draft,
         held,
-        forgotten,
         idle_dependents,
         observed,
         overlay,
@@ -397,10 +397,14 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
     Err(problems)
 }
 
-/// The profile files that stand in the policy directory and are not switched off, in `view`.
-pub(crate) fn installed(view: View<'_>, observed: &Observed) -> BTreeMap<FileName, Arc<Text>> {
+/// The profile files with such names that stand in the policy directory, switched off or not, in `view`.
+pub(crate) fn installed(
+    view: View<'_>,
+    observed: &Observed,
+    is_wanted: impl Fn(&str) -> bool,
+) -> BTreeMap<FileName, Arc<Text>> {
     let Node::Directory(names) = view.node(&observed.policy_dir) else { return BTreeMap::new() };
-    let files = names.iter().filter_map(|name| FileName::new(name.as_str()).ok());
+    let files = names.iter().filter(|name| is_wanted(name)).filter_map(|name| FileName::new(name.as_str()).ok());
     let texts = files.filter_map(|file| {
         let text = view.text(&observed.policy_dir.join(file.as_str()))?;
         Some((file, text))

@@ -92,19 +92,19 @@ pub(super) fn compile<T: Send>(
         Ok((defined.map_err(Error::Document)?, beside()?))
     };
     if sources.is_empty() {
-        let (defined, besides) = match beside() {
+        let (mut defined, besides) = match beside() {
             Ok(done) => done,
-            Err(error) => return Err(refused_early(error, plan.draft)),
+            Err(error) => return Err(refused_early(error, plan)),
         };
         plan.observed.toolchain.version = known.clone().unwrap_or_default();
         plan.draft.parser_version = known;
-        plan.settle(&defined);
+        plan.settle(&mut defined);
         let gone = gone(&plan, &defined, &[]);
         return Ok((Compiled { plan, defined, results: Vec::new(), gone, spool: None }, besides));
     }
     let spool = match spool.make(host) {
         Ok(spool) => spool,
-        Err(error) => return Err(refused(error, plan.draft)),
+        Err(error) => return Err(refused_early(error, plan)),
     };
     let run = || -> Result<_, Error> {
         thread::scope(|scope| {
@@ -127,17 +127,17 @@ pub(super) fn compile<T: Send>(
         Some(version) => Ok((done, version)),
         None => Ok((done, host.parser_version(&spool)?)),
     });
-    let (blobs, defined, besides) = match done {
+    let (blobs, mut defined, besides) = match done {
         Ok((done, version)) => {
             plan.draft.parser_version = Some(version.clone());
             plan.observed.toolchain.version = version;
             done
         }
-        Err(error) => return Err(refused_early(error, plan.draft)),
+        Err(error) => return Err(refused_early(error, plan)),
     };
 
     let steps: Vec<usize> = sources.into_iter().map(|(step, _)| step).collect();
-    plan.settle(&defined);
+    plan.settle(&mut defined);
     let mut results = Vec::new();
     let mut failures: BTreeMap<usize, EntryError> = BTreeMap::new();
     let attempted = steps.len();
@@ -202,8 +202,8 @@ pub(super) fn compile<T: Send>(
 }
 
 /// A refusal before anything was compiled. One of the document itself tells nothing but its problems.
-fn refused_early(error: Error, draft: Draft) -> Box<Refusal> {
-    let draft = if matches!(error, Error::Document(_)) { Draft::default() } else { draft };
+fn refused_early(error: Error, plan: Plan) -> Box<Refusal> {
+    let draft = if matches!(error, Error::Document(_)) { Draft::default() } else { plan.into_draft() };
     refused(error, draft)
 }
 

@@ -258,7 +258,7 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
     let before = &plan.observed.ledger;
     let is_managed = plan.observed.kernel.is_some();
     let unchanged = plan.effects.is_empty()
-        && plan.forgotten.is_empty()
+        && compiled.defined.forgotten().is_empty()
         && plan.held == *before.held()
         && (!is_managed || before.left_loaded.is_empty());
     if unchanged && compiled.results.is_empty() && compiled.gone.is_empty() {
@@ -278,7 +278,7 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
     }
     let mut recorder = Recorder::new(next);
     recorder.hold(&plan.held);
-    for file in &plan.forgotten {
+    for file in compiled.defined.forgotten() {
         recorder.forget(file);
     }
     for result in &compiled.results {

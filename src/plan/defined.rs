@@ -1,4 +1,5 @@
-//! What the installed profile files define once a plan is carried out, and what follows from that.
+//! What is known of all profile files together once a plan is carried out, what they define among it, and what follows
+//! from that.
 //!
 //! It depends on every file, and what is to be compiled does not depend on it: whoever carries a plan out finds it
 //! while the parser is at work.
@@ -7,11 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::conflict::{self, Definition, Definitions, Scopes};
-use super::{EntryOf, Freshness, Plan, Step};
+use super::freshness::loaded_entries;
+use super::{EntryOf, Freshness, Plan, Step, installed};
 use crate::ledger::Recorded;
 use crate::problem::Problem;
-use crate::profile::{FileName, ProfileName};
-use crate::report::ProfileEntry;
+use crate::profile::{FileName, PolicyPath, ProfileName};
+use crate::report::{Action, Change, Draft, Outcome, ProfileEntry};
 use crate::template::Awaited;
 use crate::tree::{Closures, Text, View};
 
@@ -22,6 +24,9 @@ pub struct Defined {
     files: HashMap<ProfileName, FileName>,
     /// What the files to compile define.
     compiled: HashMap<FileName, Vec<Definition>>,
+    forgotten: Vec<FileName>,
+    /// The entries of profiles about which there is nothing to do.
+    unchanged: BTreeMap<FileName, ProfileEntry>,
 }
 
 impl Defined {
@@ -42,6 +47,12 @@ impl Defined {
     pub fn globs(&self, file: &FileName, name: &ProfileName) -> Option<&[String]> {
         let definition = self.compiled.get(file)?.iter().find(|definition| definition.name == *name)?;
         Some(&definition.globs)
+    }
+
+    /// The files whose record of compilation is out of date because they are gone.
+    #[must_use]
+    pub fn forgotten(&self) -> &[FileName] {
+        &self.forgotten
     }
 
     fn has(&self, name: &ProfileName) -> bool {
@@ -70,12 +81,17 @@ impl Plan {
     /// # Errors
     /// Two files give one name, or attach to the same executables, and the document lists at least one of them.
     pub fn defined(&self) -> Result<Defined, Vec<Problem>> {
-        let mut closures = Closures::new(View::new(&self.observed.tree, &self.overlay), &self.observed.search);
+        let view = View::new(&self.observed.tree, &self.overlay);
+        let mut enabled = installed(view, &self.observed, |_| true);
+        let recorded = self.observed.ledger.compiled().keys();
+        let forgotten = recorded.filter(|file| !enabled.contains_key(*file)).cloned().collect();
+        enabled.retain(|file, _| self.switched.get(file).copied().unwrap_or_else(|| !self.observed.is_disabled(file)));
+        let mut closures = Closures::new(view, &self.observed.search);
         let (mut scopes, mut freshness) = (Scopes::default(), Freshness::new(&self.observed));
         let steps = self.steps.iter().filter_map(|step| Some((&step.file, &step.compile.as_ref()?.text)));
         let compiled: BTreeMap<&FileName, &Arc<Text>> = steps.collect();
-        let mut known = Vec::with_capacity(self.enabled.len());
-        for (file, text) in &self.enabled {
+        let mut known = Vec::with_capacity(enabled.len());
+        for (file, text) in &enabled {
             let current = freshness.current(file, text, &mut closures).filter(|_| !compiled.contains_key(file));
             let definitions = match current {
                 Some(record) => Known::ByRecord(&record.profiles),
@@ -95,7 +111,7 @@ impl Plan {
             return Err(problems);
         }
         let files = found.into_names();
-        let disabled = compiled.iter().filter(|(file, _)| !self.enabled.contains_key(**file));
+        let disabled = compiled.iter().filter(|(file, _)| !enabled.contains_key(**file));
         let mut definitions_of = |text: &Text| conflict::definitions(text, &mut closures, &mut scopes);
         let mut definitions: HashMap<FileName, Vec<Definition>> =
             disabled.map(|(file, text)| ((*file).clone(), definitions_of(text))).collect();
@@ -104,7 +120,32 @@ impl Plan {
                 definitions.insert(file.clone(), by_text);
             }
         }
-        Ok(Defined { files, compiled: definitions })
+        Ok(Defined { files, compiled: definitions, forgotten, unchanged: self.unchanged() })
+    }
+
+    fn unchanged(&self) -> BTreeMap<FileName, ProfileEntry> {
+        let entry = |file: &FileName| {
+            let sha256 = self.observed.standing(&PolicyPath::from(file)).text().map(|text| text.digest());
+            let record = self.observed.ledger.compiled().get(file);
+            ProfileEntry {
+                file: file.clone(),
+                action: Action::Keep,
+                outcome: Outcome::Unchanged,
+                reasons: Vec::new(),
+                error: None,
+                sha256: Change { before: sha256, after: sha256 },
+                loaded: record.map_or_else(Vec::new, |it| loaded_entries(it, self.observed.kernel.as_ref())),
+            }
+        };
+        self.unchanged.iter().map(|file| (file.clone(), entry(file))).collect()
+    }
+
+    /// The report of a run that ends before anything is known of what is `defined`.
+    #[must_use]
+    pub fn into_draft(mut self) -> Draft {
+        let mut unchanged = self.unchanged();
+        self.draft.profiles.append(&mut unchanged);
+        self.draft
     }
 
     fn conflicts(&self, found: &Definitions<'_>) -> Vec<Problem> {
@@ -123,7 +164,8 @@ impl Plan {
 
     /// Adds to the plan what follows from what is `defined`: which profiles must leave the kernel, and which are awaited
     /// in vain.
-    pub fn settle(&mut self, defined: &Defined) {
+    pub fn settle(&mut self, defined: &mut Defined) {
+        self.draft.profiles.append(&mut defined.unchanged);
         let observed = &self.observed;
         let is_loaded =
             |name: &&ProfileName| observed.kernel.as_ref().is_some_and(|kernel| kernel.loaded.contains_key(*name));

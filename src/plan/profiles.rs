@@ -1,6 +1,6 @@
 //! Weighs every profile that a plan concerns: what becomes of its file, and whether it must be compiled again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::tree::{Closure, Closures, InputId, Overlay, Text, View};
 pub(super) struct Weighed {
     pub(super) steps: Vec<Step>,
     pub(super) doubtful: Vec<Doubtful>,
-    pub(super) enabled: BTreeMap<FileName, Arc<Text>>,
-    pub(super) forgotten: Vec<FileName>,
+    pub(super) unchanged: Vec<FileName>,
+    pub(super) switched: HashMap<FileName, bool>,
     pub(super) idle_dependents: Vec<FileName>,
 }
 
@@ -42,18 +42,9 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
         changed: overlay.keys().flat_map(|path| path.ancestors().take(2)).map(PathBuf::from).collect(),
     };
 
-    let installed = installed(after, observed);
-    let switches: HashMap<&FileName, (bool, bool)> = goals
-        .iter()
-        .filter_map(|goal| match &goal.entry {
-            EntryOf::Profile(file) => Some((file, goal.switches(observed, file))),
-            EntryOf::File(_) => None,
-        })
-        .collect();
-    let is_enabled =
-        |file: &FileName| switches.get(file).map_or_else(|| !observed.is_disabled(file), |(enabled, _)| *enabled);
     let mut steps = Vec::new();
-    let mut entries = Vec::with_capacity(goals.len());
+    let mut unchanged = Vec::with_capacity(goals.len());
+    let mut switched = HashMap::new();
     for goal in goals {
         match &goal.entry {
             EntryOf::File(path) => {
@@ -62,42 +53,41 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
                 }
             }
             EntryOf::Profile(file) => {
-                let (entry, step) = scales.listed(file, goal);
+                let (enabled, forced_complain) = goal.switches(observed, file);
+                if enabled == observed.is_disabled(file) {
+                    switched.insert(file.clone(), enabled);
+                }
+                if scales.is_unchanged(file, goal, enabled, forced_complain) {
+                    unchanged.push(file.clone());
+                    continue;
+                }
+                let (entry, step) = scales.listed(file, goal, enabled, forced_complain);
                 if entry.action != Action::Keep || goal.kind != GoalKind::Pruned {
-                    entries.push((file.clone(), entry));
+                    draft.profiles.insert(file.clone(), entry);
                 }
                 steps.extend(step);
             }
         }
     }
-    draft.profiles = entries.into_iter().collect();
     let mut idle_dependents = Vec::new();
     if !overlay.is_empty() {
-        // Both are in order, so that they are walked side by side instead of looking each file up.
-        let mut listed = draft.profiles.keys().peekable();
+        let listed: HashSet<&str> = unchanged.iter().chain(draft.profiles.keys()).map(FileName::as_str).collect();
         let mut dependents = Vec::new();
-        for (file, text) in &installed {
-            while listed.next_if(|one| *one < file).is_some() {}
-            if listed.peek() == Some(&file) {
-                continue;
-            }
-            let Some(dependence) = scales.dependence(file, text) else { continue };
-            let depending = is_enabled(file).then(|| scales.dependent(file, text, &dependence)).flatten();
+        for (file, text) in installed(after, observed, |name| !listed.contains(name)) {
+            let Some(dependence) = scales.dependence(&file, &text) else { continue };
+            let is_enabled = switched.get(&file).copied().unwrap_or_else(|| !observed.is_disabled(&file));
+            let depending = is_enabled.then(|| scales.dependent(&file, &text, &dependence)).flatten();
             match depending {
                 Some((entry, step)) => {
-                    dependents.push((file.clone(), entry));
+                    dependents.push((file, entry));
                     steps.push(step);
                 }
-                None => idle_dependents.push(file.clone()),
+                None => idle_dependents.push(file),
             }
         }
         draft.profiles.extend(dependents);
     }
-    let recorded = observed.ledger.compiled().keys();
-    let forgotten = recorded.filter(|file| !installed.contains_key(*file)).cloned().collect();
-    let mut enabled = installed;
-    enabled.retain(|file, _| is_enabled(file));
-    Weighed { steps, doubtful: scales.doubtful, enabled, forgotten, idle_dependents }
+    Weighed { steps, doubtful: scales.doubtful, unchanged, switched, idle_dependents }
 }
 
 struct Scales<'a> {
@@ -129,7 +119,21 @@ impl Scales<'_> {
         })
     }
 
-    fn listed(&mut self, file: &FileName, goal: &Goal) -> (ProfileEntry, Option<Step>) {
+    /// Whether there is nothing to do about a profile that the document lists, and nothing to tell but how it is.
+    fn is_unchanged(&mut self, file: &FileName, goal: &Goal, enabled: bool, forced_complain: bool) -> bool {
+        let is_kept = enabled && goal.effects.is_empty() && goal.kind != GoalKind::Pruned;
+        let Some(text) = goal.final_text(self.observed).filter(|_| is_kept) else { return false };
+        let stale = self.freshness.stale_reasons(file, &text, forced_complain, &mut self.after);
+        matches!(stale, Staleness::Fresh) && self.freshness.kernel_reasons(file).is_empty()
+    }
+
+    fn listed(
+        &mut self,
+        file: &FileName,
+        goal: &Goal,
+        enabled: bool,
+        forced_complain: bool,
+    ) -> (ProfileEntry, Option<Step>) {
         let changed = !goal.effects.is_empty();
         let mut entry = ProfileEntry {
             file: file.clone(),
@@ -140,7 +144,6 @@ impl Scales<'_> {
             sha256: goal.digests(self.observed),
             loaded: Vec::new(),
         };
-        let (enabled, forced_complain) = goal.switches(self.observed, file);
         let text = goal.final_text(self.observed).filter(|_| enabled || goal.kind == GoalKind::Text);
         let step = match text {
             Some(text) => self.step_to_compile(&mut entry, goal, text, enabled, forced_complain),

@@ -32,7 +32,7 @@ pub(crate) fn profile_files(survey: &Survey) -> Vec<ProfileFile> {
         scopes: Scopes::default(),
         freshness: Freshness::new(observed),
     };
-    let installed = installed(view, observed);
+    let installed = installed(view, observed, |_| true);
     let held = observed.ledger.held().iter().filter(|(_, held)| held.stands != Stands::Absent);
     let held = held.filter_map(|(path, _)| path.as_profile_file());
     let names: BTreeSet<FileName> = installed.keys().cloned().chain(held).collect();
