@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{AttachmentRecord, CompiledProfile, KernelHash};
+use crate::policy::{AttachmentRecord, KernelHash};
 use crate::profile::{Digest, FileName, Mode, Owner, PolicyPath, ProfileName};
 use crate::tree::Input;
 
@@ -106,6 +106,27 @@ pub struct Compiled {
     inputs: u32,
     /// What the compiled policy holds.
     pub profiles: Vec<Recorded>,
+    defines: Defines,
+}
+
+/// What a text defines, as it is compared with what others define.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Defines {
+    /// The profiles that were compiled, attached by the paths of their executables.
+    AsCompiled,
+    /// Others: it spells names otherwise than the parser, or attaches by globs.
+    These(Vec<Definition>),
+}
+
+/// A profile, hat or child that a text defines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Its full name, as the text spells it.
+    pub name: ProfileName,
+    /// The globs by which it attaches, variables and alternations expanded; none for hats and children.
+    pub globs: Vec<String>,
 }
 
 /// One profile, hat or child of compiled policy.
@@ -121,30 +142,21 @@ pub struct Recorded {
     /// Which executables it is for; none if it is for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<AttachmentRecord>,
-    /// The globs by which its text attaches it, where these are not the usual ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    globs: Option<Vec<String>>,
 }
 
 impl Recorded {
-    /// Records a profile. Its text attaches it by these plain globs; without any, by the usual ones: the paths of the
-    /// executables.
-    #[must_use]
-    pub fn new(profile: &CompiledProfile, attachment: Option<AttachmentRecord>, globs: Option<&[String]>) -> Self {
-        let (name, mode, hash) = (profile.name.clone(), profile.mode, profile.hash);
-        let mut record = Self { name, mode, hash, attachment, globs: None };
-        let is_usual = |globs: &&[String]| {
-            globs.len() == record.globs().len() && record.globs().iter().all(|it| globs.contains(it))
-        };
-        record.globs = globs.filter(|globs| !is_usual(globs)).map(<[String]>::to_vec);
-        record
+    /// The paths of its executables, which are the globs of a text that has no alternations left; none for hats and
+    /// children.
+    fn paths(&self) -> &[String] {
+        let attachment = self.attachment.as_ref().filter(|_| self.name.depth() == 0);
+        attachment.and_then(AttachmentRecord::paths).unwrap_or(&[])
     }
 
-    /// The globs by which its text attaches it, variables and alternations expanded; none for hats and children.
-    #[must_use]
-    pub fn globs(&self) -> &[String] {
-        let usual = || self.attachment.as_ref().filter(|_| self.name.depth() == 0).and_then(AttachmentRecord::paths);
-        self.globs.as_deref().or_else(usual).unwrap_or(&[])
+    fn is_defined_by(&self, definition: &Definition) -> bool {
+        let paths = self.paths();
+        self.name == definition.name
+            && paths.len() == definition.globs.len()
+            && paths.iter().all(|path| definition.globs.contains(path))
     }
 }
 
@@ -218,6 +230,33 @@ impl Compiled {
     pub fn input_list(&self) -> u32 {
         self.inputs
     }
+
+    /// What the text defines: names, with the globs by which they attach.
+    pub fn definitions(&self) -> impl Iterator<Item = (&ProfileName, &[String])> {
+        let (compiled, others) = match &self.defines {
+            Defines::AsCompiled => (&self.profiles[..], &[][..]),
+            Defines::These(definitions) => (&[][..], &definitions[..]),
+        };
+        let compiled = compiled.iter().map(|profile| (&profile.name, profile.paths()));
+        compiled.chain(others.iter().map(|definition| (&definition.name, &definition.globs[..])))
+    }
+}
+
+/// What compiling one file gave, and from what.
+#[derive(Debug)]
+pub struct Compilation<'a> {
+    /// The text.
+    pub text: Digest,
+    /// Whether a link forced complain mode.
+    pub forced_complain: bool,
+    /// What compiled it.
+    pub toolchain: &'a Toolchain,
+    /// Everything that the result depends on besides.
+    pub inputs: &'a [Input],
+    /// What the compiled policy holds.
+    pub profiles: Vec<Recorded>,
+    /// What the text defines.
+    pub definitions: &'a [Definition],
 }
 
 /// Makes the next ledger of one, with inputs, lists of them and toolchains that many records share stored once.
@@ -251,18 +290,14 @@ impl Recorder {
     }
 
     /// Records what compiling `file` gave.
-    pub fn record(
-        &mut self,
-        file: &FileName,
-        text: Digest,
-        forced_complain: bool,
-        toolchain: &Toolchain,
-        inputs: &[Input],
-        profiles: Vec<Recorded>,
-    ) {
+    pub fn record(&mut self, file: &FileName, compilation: Compilation<'_>) {
+        let Compilation { text, forced_complain, toolchain, inputs, profiles, definitions } = compilation;
         let inputs = self.tables.input_list(inputs);
         let toolchain = self.tables.toolchain(toolchain);
-        let record = Compiled { text, forced_complain, toolchain, inputs, profiles };
+        let is_compiled = |definition: &Definition| profiles.iter().any(|profile| profile.is_defined_by(definition));
+        let as_compiled = profiles.len() == definitions.len() && definitions.iter().all(is_compiled);
+        let defines = if as_compiled { Defines::AsCompiled } else { Defines::These(definitions.to_vec()) };
+        let record = Compiled { text, forced_complain, toolchain, inputs, profiles, defines };
         self.ledger.set_compiled(file.clone(), Some(record));
     }
 

@@ -92,7 +92,7 @@ pub fn observe(host: &Host, desired: &Desired, assumed: &Assumed) -> Result<Obse
     let originals = reader.originals(desired, &ledger)?;
     let programs = reader.programs(desired)?;
     let links = reader.paths(desired)?;
-    reader.references(desired, &ledger, &sources, &originals)?;
+    reader.references(desired, &ledger, &conf.digest, &sources, &originals)?;
     let (kernel, sighting) = match host.kernel.as_deref() {
         Some(kernel) => {
             let (mut state, sighting) = kernel::observe_kernel(host, kernel, &ledger)?;

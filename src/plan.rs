@@ -14,7 +14,7 @@ use crate::host::parser::ParserConf;
 use crate::ledger::{Attributes, Held, Ledger, Stands, Toolchain};
 use crate::problem::Problem;
 use crate::profile::{FileName, Mode, PolicyPath, ProfileName};
-use crate::report::{Diff, Diffs, Draft, KernelReport};
+use crate::report::{Diff, Diffs, Draft, KernelReport, Listing};
 use crate::service::Program;
 use crate::sighting::Sighting;
 use crate::template::{self, Awaited, Found};
@@ -311,6 +311,8 @@ pub struct Plan {
     /// Installed profiles that depend on what the plan changes and need no step: they are switched off, or the kernel
     /// does not run them. What a boot's cache holds of them goes out of date all the same.
     pub idle_dependents: Vec<FileName>,
+    /// Which entries the report will show.
+    listing: Listing,
     /// What the plan was made from.
     pub observed: Observed,
     /// The changes to the tree of texts.
@@ -321,7 +323,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// Every problem of the document on this host.
-pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, Vec<Problem>> {
+pub fn plan(desired: Desired, observed: Observed, diffs: Diffs, listing: Listing) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut draft = Draft::default();
     let on_confined = desired.on_confined;
@@ -386,6 +388,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs) -> Result<Plan, 
         draft,
         held,
         idle_dependents,
+        listing,
         observed,
         overlay,
     };

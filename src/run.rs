@@ -55,7 +55,7 @@ fn converge(desired: Desired, host: LockedHost, options: Options, progress: &Pro
         draft.recovered.clone_from(&recovered);
         draft.refuse(error, options.listing)
     };
-    let plan = match observe_and_plan(desired, &host.host, &Assumed::default(), options.diffs) {
+    let plan = match observe_and_plan(desired, &host.host, &Assumed::default(), options) {
         Ok(plan) => plan,
         Err(error) => return refuse(Draft::default(), error),
     };
@@ -78,7 +78,7 @@ pub fn check(json: &[u8], host: &Host, options: Options, progress: &Progress<'_>
         Err(error) => return draft().refuse(error, options.listing),
     };
     let with_recovery = |draft: Draft| Draft { check: true, recovered: pending.recovered.clone(), ..draft };
-    let plan = match observe_and_plan(desired, host, &pending.assumed, options.diffs) {
+    let plan = match observe_and_plan(desired, host, &pending.assumed, options) {
         Ok(plan) => plan,
         Err(error) => return with_recovery(Draft::default()).refuse(error, options.listing),
     };
@@ -88,11 +88,11 @@ pub fn check(json: &[u8], host: &Host, options: Options, progress: &Progress<'_>
     }
 }
 
-fn observe_and_plan(desired: Desired, host: &Host, assumed: &Assumed, diffs: Diffs) -> Result<Plan, Error> {
+fn observe_and_plan(desired: Desired, host: &Host, assumed: &Assumed, options: Options) -> Result<Plan, Error> {
     let started = Instant::now();
     let observed = observe::observe(host, &desired, assumed)?;
     let accepted = plan::object(&desired.accept, &observed)?;
-    let mut plan = plan::plan(desired, observed, diffs).map_err(Error::Document)?;
+    let mut plan = plan::plan(desired, observed, options.diffs, options.listing).map_err(Error::Document)?;
     plan.draft.warnings.extend(accepted);
     plan.draft.elapsed.observe = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(plan)

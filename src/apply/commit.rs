@@ -40,7 +40,7 @@ impl Prepared {
     pub fn commit(mut self, listing: Listing) -> Report {
         let report = self.carry_out(listing);
         // The process ends with the report. To give back what the plan holds, piece by piece, would keep it waiting.
-        std::mem::forget(self.compiled.plan);
+        std::mem::forget((self.compiled.plan, self.compiled.defined));
         report
     }
 

@@ -142,7 +142,7 @@ pub(super) fn compile<T: Send>(
     let mut failures: BTreeMap<usize, EntryError> = BTreeMap::new();
     let attempted = steps.len();
     for (step, blob) in steps.into_iter().zip(blobs) {
-        match blob.and_then(|blob| read_back(&plan.steps[step], &defined, blob)) {
+        match blob.and_then(|blob| read_back(&plan.steps[step], blob)) {
             Ok((blob, profiles, recorded)) => {
                 results.push(CompiledStep { step, blob, profiles, recorded, differs: true });
             }
@@ -201,7 +201,7 @@ pub(super) fn compile<T: Send>(
     Ok((Compiled { plan, defined, results, gone, spool: Some(spool) }, besides))
 }
 
-/// A refusal before anything was compiled. One of the document itself tells nothing but its problems.
+/// A refusal before the plan is settled. One of the document itself tells nothing but its problems.
 fn refused_early(error: Error, plan: Plan) -> Box<Refusal> {
     let draft = if matches!(error, Error::Document(_)) { Draft::default() } else { plan.into_draft() };
     refused(error, draft)
@@ -294,11 +294,7 @@ fn replacements(text: &Text, search: &[PathBuf], view: View<'_>) -> Vec<(std::op
 }
 
 /// Reads what the parser wrote, and checks that every profile in it has the mode that was asked for.
-fn read_back(
-    step: &Step,
-    defined: &Defined,
-    blob: Blob,
-) -> Result<(Blob, Vec<CompiledProfile>, Vec<Recorded>), EntryError> {
+fn read_back(step: &Step, blob: Blob) -> Result<(Blob, Vec<CompiledProfile>, Vec<Recorded>), EntryError> {
     let failed = |message: String| EntryError { message, file: None, line: None };
     let bytes = blob.read().map_err(|error| failed(error.to_string()))?;
     let unreadable = |error| failed(format!("what apparmor_parser wrote cannot be read: {error}"));
@@ -319,7 +315,7 @@ fn read_back(
     }
     let record = |profile: &CompiledProfile| {
         let attachment = AttachmentRecord::of(profile, &bytes)?;
-        Ok(Recorded::new(profile, attachment, defined.globs(&step.file, &profile.name)))
+        Ok(Recorded { name: profile.name.clone(), mode: profile.mode, hash: profile.hash, attachment })
     };
     let recorded = profiles.iter().map(record).collect::<Result<_, _>>().map_err(unreadable)?;
     Ok((blob, profiles, recorded))

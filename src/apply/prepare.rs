@@ -19,7 +19,7 @@ use crate::host::replace::{Temporary, random_digits};
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::{Ledger, LedgerFile, LedgerId, Recorded, Recorder, Stands};
+use crate::ledger::{Compilation, Ledger, LedgerFile, LedgerId, Recorded, Recorder, Stands};
 use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
@@ -284,14 +284,15 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
     for result in &compiled.results {
         let step = &plan.steps[result.step];
         let Some(source) = &step.compile else { continue };
-        recorder.record(
-            &step.file,
-            source.text.digest(),
-            source.forced_complain,
-            &plan.observed.toolchain,
-            &source.inputs,
-            result.recorded.clone(),
-        );
+        let compilation = Compilation {
+            text: source.text.digest(),
+            forced_complain: source.forced_complain,
+            toolchain: &plan.observed.toolchain,
+            inputs: &source.inputs,
+            profiles: result.recorded.clone(),
+            definitions: compiled.defined.of_compiled(&step.file),
+        };
+        recorder.record(&step.file, compilation);
     }
     Some((recorder.finish(), idle))
 }

@@ -42,7 +42,7 @@ fn sample() -> Ledger {
     let mut recorder = Recorder::new(Ledger::default());
     recorder.hold(&[(place("a"), held("../a"))].into());
     for (name, inputs) in [("a", &inputs()[..2]), ("b", &inputs()[1..2])] {
-        recorder.record(&file(name), Digest::of(b"text"), false, &toolchain(), inputs, Vec::new());
+        record(&mut recorder, name, b"text", false, inputs);
     }
     recorder.finish()
 }
@@ -63,11 +63,11 @@ fn whole(ledger: Ledger) -> Vec<u8> {
 fn changes() -> (Vec<u8>, Vec<u8>) {
     let mut recorder = Recorder::new(sample());
     for name in ["c", "d", "e", "f", "g", "h"] {
-        recorder.record(&file(name), Digest::of(b"text"), false, &toolchain(), &inputs()[..2], Vec::new());
+        record(&mut recorder, name, b"text", false, &inputs()[..2]);
     }
     let whole = whole(recorder.finish());
     let mut recorder = Recorder::new(Ledger::parse(&whole).unwrap());
-    recorder.record(&file("b"), Digest::of(b"other"), true, &toolchain(), &inputs()[1..], Vec::new());
+    record(&mut recorder, "b", b"other", true, &inputs()[1..]);
     recorder.hold(&BTreeMap::new());
     match recorder.finish().into_file(id(2)) {
         LedgerFile::Changes(bytes) => (whole, bytes),
@@ -83,6 +83,12 @@ fn told(ledger: &Ledger) -> impl PartialEq + std::fmt::Debug + use<> {
     });
     let records: BTreeMap<_, _> = records.collect();
     (ledger.held().clone(), records, ledger.left_loaded.clone(), ledger.made.clone())
+}
+
+fn record(recorder: &mut Recorder, name: &str, text: &[u8], forced_complain: bool, inputs: &[Input]) {
+    let (text, toolchain) = (Digest::of(text), &toolchain());
+    let (profiles, definitions) = (Vec::new(), &[][..]);
+    recorder.record(&file(name), Compilation { text, forced_complain, toolchain, inputs, profiles, definitions });
 }
 
 #[test]
@@ -203,7 +209,7 @@ proptest! {
                         }
                         Step::Record(name, many) => {
                             let inputs = &inputs()[..*many.min(&3)];
-                            recorder.record(&file(name), Digest::of(name.as_bytes()), *many == 3, &toolchain(), inputs, Vec::new());
+                            record(&mut recorder, name, name.as_bytes(), *many == 3, inputs);
                         }
                         Step::Forget(name) => recorder.forget(&file(name)),
                     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{MAX_POLICY_FILE, POLICY_DIR, Reader, contents, in_parallel};
 use crate::document::{Content, Desired, ProfileWant, WantedMode};
 use crate::error::Error;
-use crate::host::root::{Entry, Kind};
+use crate::host::root::Entry;
 use crate::ledger::{Compiled, Ledger};
 use crate::plan::Standing;
 use crate::profile::{Digest, PolicyPath};
@@ -25,6 +25,7 @@ impl Reader<'_> {
         &mut self,
         desired: &Desired,
         ledger: &Ledger,
+        conf: &Digest,
         sources: &BTreeMap<PathBuf, Result<Arc<Text>, String>>,
         originals: &BTreeMap<PolicyPath, Arc<Text>>,
     ) -> Result<(), Error> {
@@ -36,33 +37,44 @@ impl Reader<'_> {
             Content::Service(service) => Some(Arc::new(Text::new(template::references(service).into_bytes()))),
         }));
         pending.extend(originals.values().cloned());
-        // With one directory to search, what a text depends on leaves no choice that a plan's changes could turn.
+        // With one directory to search, no change of a plan has the parser find a file that was not found before.
         if self.search.len() == 1 {
-            pending = self.recorded(ledger, pending)?;
+            pending = self.unexplained(ledger, conf, pending);
         }
-        // Their headers are looked for, whatever is known of them.
-        pending.extend(self.to_rewrite(desired));
         let scan = |text: &Arc<Text>| {
             text.scan();
         };
-        in_parallel(&pending, scan, || ());
-        let mut met = HashSet::new();
+        // The headers of some are looked for, whatever is known of them.
+        let scanned: Vec<Arc<Text>> = pending.iter().cloned().chain(self.to_rewrite(desired)).collect();
+        in_parallel(&scanned, scan, || ());
+        let (mut met, mut followed) = (HashSet::new(), HashSet::new());
         while let Some(text) = pending.pop() {
             for include in &text.scan().includes {
-                if met.contains(&include.target) {
+                let is_policy = include.kind == IncludeKind::Include;
+                if !met.insert((include.target.clone(), is_policy)) {
                     continue;
                 }
-                met.insert(include.target.clone());
                 let paths: Vec<PathBuf> = candidates(&include.target, &self.search).collect();
-                for path in paths.into_iter().filter(|path| !self.tree.knows(path)).collect::<Vec<_>>() {
-                    let loaded = self.load(path)?;
-                    if include.kind == IncludeKind::Include {
-                        pending.extend(loaded);
+                for path in paths {
+                    if !self.tree.knows(&path) {
+                        self.load(path.clone())?;
+                    }
+                    if is_policy && followed.insert(path.clone()) {
+                        pending.extend(self.texts_at(&path));
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// The text at a path that was loaded, or those in it.
+    fn texts_at(&self, path: &Path) -> Vec<Arc<Text>> {
+        match self.tree.node(path) {
+            Some(Node::File(text)) => vec![Arc::clone(text)],
+            Some(Node::Directory(names)) => names.iter().filter_map(|name| self.tree.text(&path.join(name))).collect(),
+            Some(Node::Absent) | None => Vec::new(),
+        }
     }
 
     /// The installed texts whose flags an entry gives.
@@ -76,36 +88,34 @@ impl Reader<'_> {
         entries.filter_map(|profile| self.tree.text(&Path::new(POLICY_DIR).join(profile.file.as_str()))).collect()
     }
 
-    /// Loads everything that the ledger says these texts depend on, and gives back the texts of which it does not tell
-    /// that: those that it does not know, and what is not as it was any more.
-    fn recorded(&mut self, ledger: &Ledger, mut texts: Vec<Arc<Text>>) -> Result<Vec<Arc<Text>>, Error> {
+    /// Loads everything that the ledger says these texts depend on, and gives back the texts of which that may not be
+    /// true any more: those that it does not know, and those of which anything is not as it was.
+    fn unexplained(&mut self, ledger: &Ledger, conf: &Digest, mut texts: Vec<Arc<Text>>) -> Vec<Arc<Text>> {
         let wanted: HashSet<Digest> = texts.iter().map(|text| text.digest()).collect();
-        let records = || ledger.compiled().values().filter(|record| wanted.contains(&record.text));
-        let known: HashSet<Digest> = records().map(|record| record.text).collect();
-        texts.retain(|text| !known.contains(&text.digest()));
-        let lists: BTreeSet<u32> = records().map(Compiled::input_list).collect();
+        let is_of_interest =
+            |record: &&Compiled| wanted.contains(&record.text) && ledger.toolchain(record).conf == *conf;
+        let records: Vec<&Compiled> = ledger.compiled().values().filter(is_of_interest).collect();
+        let lists: BTreeSet<u32> = records.iter().map(|record| record.input_list()).collect();
         let numbers: BTreeSet<u32> = lists.iter().flat_map(|list| ledger.input_list(*list)).copied().collect();
-        let inputs = || numbers.iter().map(|number| &ledger.all_inputs()[*number as usize]);
-        self.expect_absent(inputs().filter(|input| input.state == InputState::Absent))?;
-        for input in inputs() {
-            if !self.tree.knows(&input.path) {
-                self.load(input.path.clone())?;
-            }
-            let node = self.tree.node(&input.path).filter(|node| node.state() != input.state);
-            match node {
-                Some(Node::File(text)) => texts.push(Arc::clone(text)),
-                Some(Node::Directory(names)) => {
-                    let children = names.iter().filter_map(|name| self.tree.text(&input.path.join(name)));
-                    texts.extend(children);
-                }
-                Some(Node::Absent) | None => {}
-            }
-        }
-        Ok(texts)
+        let input = |number: &u32| &ledger.all_inputs()[*number as usize];
+        self.expect_absent(numbers.iter().map(input).filter(|input| input.state == InputState::Absent));
+        let mut differs = |input: &Input| {
+            // Perhaps nothing includes it any more. If something does, that is why the run is refused, in its turn.
+            let is_known = self.tree.knows(&input.path) || self.load(input.path.clone()).is_ok();
+            !is_known || self.tree.node(&input.path).is_none_or(|node| node.state() != input.state)
+        };
+        let changed: HashSet<u32> = numbers.iter().filter(|number| differs(input(number))).copied().collect();
+        let holds = |list: &u32| !ledger.input_list(*list).iter().any(|number| changed.contains(number));
+        let lists: HashSet<u32> = lists.into_iter().filter(holds).collect();
+        let explained = records.into_iter().filter(|record| lists.contains(&record.input_list()));
+        let explained: HashSet<Digest> = explained.map(|record| record.text).collect();
+        texts.retain(|text| !explained.contains(&text.digest()));
+        texts
     }
 
-    /// Looks for many files that were not there, by listing the directories that they would stand in.
-    fn expect_absent<'i>(&mut self, inputs: impl Iterator<Item = &'i Input>) -> Result<(), Error> {
+    /// Looks for many files that were not there, by listing the directories that they would stand in. What cannot be
+    /// listed is left to be looked for one by one.
+    fn expect_absent<'i>(&mut self, inputs: impl Iterator<Item = &'i Input>) {
         let mut places: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
         for path in inputs.map(|input| input.path.as_path()).filter(|path| !self.tree.knows(path)) {
             if let Some(parent) = path.parent() {
@@ -113,32 +123,26 @@ impl Reader<'_> {
             }
         }
         for (directory, paths) in places.into_iter().filter(|(_, paths)| paths.len() >= WORTH_A_LIST) {
-            if !matches!(self.root.kind(directory)?, Some(Kind::Directory) | None) {
-                continue;
-            }
-            let listed = self.root.list(directory)?.unwrap_or_default();
+            let Ok(Some(listed)) = self.root.list(directory) else { continue };
             let there: HashSet<&OsStr> = listed.iter().map(|listed| listed.name.as_os_str()).collect();
             let absent = paths.into_iter().filter(|path| path.file_name().is_some_and(|name| !there.contains(name)));
             absent.for_each(|path| self.tree.insert(path.to_path_buf(), Node::Absent));
         }
-        Ok(())
     }
 
     fn stands_at(&self, place: &PolicyPath, text: &Text) -> bool {
         matches!(self.places.get(place), Some(Standing::File(standing, _)) if **standing == *text)
     }
 
-    /// Loads one path, and the files in it if it is a directory; returns the texts.
-    pub(super) fn load(&mut self, path: PathBuf) -> Result<Vec<Arc<Text>>, Error> {
+    /// Loads one path, and the files in it if it is a directory.
+    pub(super) fn load(&mut self, path: PathBuf) -> Result<(), Error> {
         match self.root.follow(&path, MAX_POLICY_FILE)? {
             Entry::File(read) => {
-                let text = Arc::new(Text::new(read.bytes));
-                self.tree.insert(path, Node::File(Arc::clone(&text)));
-                Ok(vec![text])
+                self.tree.insert(path, Node::File(Arc::new(Text::new(read.bytes))));
             }
             Entry::Directory => {
                 let listed = self.root.list(&path)?.unwrap_or_else(Vec::new);
-                let (mut names, mut texts) = (BTreeSet::new(), Vec::new());
+                let mut names = BTreeSet::new();
                 for name in self.names_read(&path, &listed)? {
                     let child = path.join(name);
                     let text = match self.tree.text(&child) {
@@ -147,17 +151,15 @@ impl Reader<'_> {
                     };
                     if let Some(text) = text {
                         names.insert(name.to_owned());
-                        self.tree.insert(child, Node::File(Arc::clone(&text)));
-                        texts.push(text);
+                        self.tree.insert(child, Node::File(text));
                     }
                 }
                 self.tree.insert(path, Node::Directory(Arc::new(names)));
-                Ok(texts)
             }
             Entry::Absent | Entry::Link { .. } | Entry::Special(_) => {
                 self.tree.insert(path, Node::Absent);
-                Ok(Vec::new())
             }
         }
+        Ok(())
     }
 }

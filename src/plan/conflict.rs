@@ -9,18 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::{Expected, ExpectedHeader};
+use crate::ledger::Definition;
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{FileName, Mode, ProfileName};
 use crate::syntax::{Header, HeaderKind, Scan, Variables};
 use crate::tree::{Closure, Closures, InputId, Node, Text};
-
-/// A profile, hat or child that a text defines.
-#[derive(Debug)]
-pub(crate) struct Definition {
-    pub(crate) name: ProfileName,
-    /// The globs by which it attaches, variables and alternations expanded; none for hats and children.
-    pub(crate) globs: Vec<String>,
-}
 
 /// A namespace and a glob without variables and alternations.
 type Attachment<'t> = (Option<&'t str>, &'t str);

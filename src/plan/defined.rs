@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::conflict::{self, Definition, Definitions, Scopes};
+use super::conflict::{self, Definitions, Scopes};
 use super::freshness::loaded_entries;
 use super::{EntryOf, Freshness, Plan, Step, installed};
-use crate::ledger::Recorded;
+use crate::ledger::{Compiled, Definition};
 use crate::problem::Problem;
 use crate::profile::{FileName, PolicyPath, ProfileName};
-use crate::report::{Action, Change, Draft, Outcome, ProfileEntry};
+use crate::report::{Action, Change, Draft, Listing, Outcome, ProfileEntry};
 use crate::template::Awaited;
 use crate::tree::{Closures, Text, View};
 
@@ -41,12 +41,10 @@ impl Defined {
         self.files.iter()
     }
 
-    /// The globs by which the text of a file to compile attaches a profile, alternations and variables expanded; none
-    /// if the text does not spell the profile's name in this way.
+    /// What a file to compile defines.
     #[must_use]
-    pub fn globs(&self, file: &FileName, name: &ProfileName) -> Option<&[String]> {
-        let definition = self.compiled.get(file)?.iter().find(|definition| definition.name == *name)?;
-        Some(&definition.globs)
+    pub fn of_compiled(&self, file: &FileName) -> &[Definition] {
+        self.compiled.get(file).map_or(&[], Vec::as_slice)
     }
 
     /// The files whose record of compilation is out of date because they are gone.
@@ -63,7 +61,7 @@ impl Defined {
 /// What a file defines.
 enum Known<'a> {
     /// It is as it was when it was compiled.
-    ByRecord(&'a [Recorded]),
+    ByRecord(&'a Compiled),
     /// By its text.
     ByText(Vec<Definition>),
 }
@@ -94,7 +92,7 @@ impl Plan {
         for (file, text) in &enabled {
             let current = freshness.current(file, text, &mut closures).filter(|_| !compiled.contains_key(file));
             let definitions = match current {
-                Some(record) => Known::ByRecord(&record.profiles),
+                Some(record) => Known::ByRecord(record),
                 None => Known::ByText(conflict::definitions(text, &mut closures, &mut scopes)),
             };
             known.push((file, definitions));
@@ -102,7 +100,7 @@ impl Plan {
         let mut found = Definitions::default();
         for (file, definitions) in &known {
             match definitions {
-                Known::ByRecord(profiles) => profiles.iter().for_each(|it| found.add(file, &it.name, it.globs())),
+                Known::ByRecord(record) => record.definitions().for_each(|(name, globs)| found.add(file, name, globs)),
                 Known::ByText(definitions) => definitions.iter().for_each(|it| found.add(file, &it.name, &it.globs)),
             }
         }
@@ -126,7 +124,8 @@ impl Plan {
     fn unchanged(&self) -> BTreeMap<FileName, ProfileEntry> {
         let entry = |file: &FileName| {
             let sha256 = self.observed.standing(&PolicyPath::from(file)).text().map(|text| text.digest());
-            let record = self.observed.ledger.compiled().get(file);
+            // What no report shows need not be written out.
+            let record = self.observed.ledger.compiled().get(file).filter(|_| self.listing == Listing::All);
             ProfileEntry {
                 file: file.clone(),
                 action: Action::Keep,
@@ -140,11 +139,12 @@ impl Plan {
         self.unchanged.iter().map(|file| (file.clone(), entry(file))).collect()
     }
 
-    /// The report of a run that ends before anything is known of what is `defined`.
+    /// The report of a run that ends before the plan is settled.
     #[must_use]
     pub fn into_draft(mut self) -> Draft {
-        let mut unchanged = self.unchanged();
-        self.draft.profiles.append(&mut unchanged);
+        if let Ok(mut defined) = self.defined() {
+            self.settle(&mut defined);
+        }
         self.draft
     }
 
@@ -159,13 +159,16 @@ impl Plan {
         let pointers: BTreeMap<&FileName, &str> = listed.collect();
         let mut problems = Vec::new();
         conflict::check(found, &pointers, &mut problems);
+        problems.sort();
         problems
     }
 
     /// Adds to the plan what follows from what is `defined`: which profiles must leave the kernel, and which are awaited
     /// in vain.
     pub fn settle(&mut self, defined: &mut Defined) {
-        self.draft.profiles.append(&mut defined.unchanged);
+        // Usually the unchanged ones are the most, and so the others are put among them.
+        let changed = std::mem::replace(&mut self.draft.profiles, std::mem::take(&mut defined.unchanged));
+        self.draft.profiles.extend(changed);
         let observed = &self.observed;
         let is_loaded =
             |name: &&ProfileName| observed.kernel.as_ref().is_some_and(|kernel| kernel.loaded.contains_key(*name));

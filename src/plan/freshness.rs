@@ -30,16 +30,19 @@ impl<'a> Freshness<'a> {
 
     /// The record of `file`, if it is of this text and everything that the text depends on is as it was.
     ///
-    /// What a text depends on follows from the text and from what stands there, so that nothing new can have come to
-    /// it, and neither it nor what it includes is read for references again.
+    /// What a text depends on follows from the text, from where the parser looks, and from what stands there, so that
+    /// nothing new can have come to it, and neither it nor what it includes is read for references again.
     pub(crate) fn current(
         &mut self,
         file: &FileName,
         text: &Text,
         closures: &mut Closures<'_>,
     ) -> Option<&'a Compiled> {
-        let record = self.observed.ledger.compiled().get(file)?;
-        (record.text == text.digest() && self.are_as_recorded(record, closures)).then_some(record)
+        let ledger = &self.observed.ledger;
+        let record = ledger.compiled().get(file)?;
+        let is_comparable =
+            record.text == text.digest() && ledger.toolchain(record).conf == self.observed.toolchain.conf;
+        (is_comparable && self.are_as_recorded(record, closures)).then_some(record)
     }
 
     /// Why what the ledger records for `file` is not what compiling it now would give; empty when it is.

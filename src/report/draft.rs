@@ -126,6 +126,11 @@ impl Draft {
             None => summary.sentence(self.check, ends().count(), recovered),
         };
         let listed = |action: Action| listing == Listing::All || action != Action::Keep;
+        let profiles = self.profiles.into_values();
+        let (profiles, unlisted): (Vec<_>, Vec<_>) =
+            profiles.partition(|entry| listed(entry.action) || entry.error.is_some());
+        // The process ends with the report. To give the many others back, piece by piece, would keep it waiting.
+        std::mem::forget(unlisted);
         Report {
             report: REPORT_VERSION,
             tool: Tool { version: env!("CARGO_PKG_VERSION").to_owned(), parser: self.parser_version },
@@ -136,11 +141,7 @@ impl Draft {
             error,
             problems,
             summary,
-            profiles: self
-                .profiles
-                .into_values()
-                .filter(|entry| listed(entry.action) || entry.error.is_some())
-                .collect(),
+            profiles,
             files: self.files.into_values().filter(|entry| listed(entry.action) || entry.error.is_some()).collect(),
             needs_restart: self.needs_restart,
             rollback: self.rollback,

@@ -63,6 +63,28 @@ fn an_administrators_profile_beside_a_recorded_one_with_the_same_globs_is_refuse
     }
 }
 
+/// The parser spells such names otherwise than the text of another file does.
+#[test]
+fn a_repeated_name_is_found_however_the_parser_spelled_it() {
+    let headers = [
+        "@{X}=/usr/lib /lib\nprofile @{X}/foo*",
+        "@{X}=b a\nprofile /opt/@{X}/z*",
+        "@{X}=one/\nprofile /opt/@{X}/z*",
+        "@{X}=/m/ /k\nprofile foo-@{X} /opt/w*",
+        "@{X}=space\nprofile :@{X}:foo /opt/w*",
+    ];
+    for header in headers {
+        let text = format!("abi <abi/3.0>,\n{header} {{\n}}\n");
+        let host = Scratch::new();
+        let recorded = profiles(json!([{ "file": "recorded", "content": text }]));
+        host.converge(&recorded);
+        host.write("own", text);
+        let run = host.apply(&recorded);
+        run.expect(3);
+        assert!(run.report["problems"].to_string().contains("duplicate_profile_name"), "{header}: {run:#?}");
+    }
+}
+
 /// Of a profile that is for few executables, the paths are remembered and not the automaton.
 #[test]
 fn globs_of_few_paths_are_refused_whoever_brings_them_and_whenever() {
