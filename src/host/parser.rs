@@ -200,7 +200,8 @@ impl Parser {
     /// working threads, of which the caller's is one, after each file; no other is begun once it breaks off.
     ///
     /// # Errors
-    /// `cancel` was triggered or `progress` broke off ([`Error::Interrupted`]), the program cannot be started, or the spool cannot be used.
+    /// `cancel` was triggered or `progress` broke off ([`Error::Interrupted`]), the program cannot be started, or the
+    /// spool cannot be used.
     pub fn compile_all(
         &self,
         view: View<'_>,

@@ -12,6 +12,7 @@ mod export;
 mod faults;
 mod forms;
 mod ownership;
+mod records;
 mod refusals;
 mod scratch;
 mod services;
