@@ -94,7 +94,9 @@ pub(super) fn undo(journal: &Journal, host: &mut Host) -> Undone {
         match put_back(host, &mut directories, place) {
             Ok(Whose::Before) => {}
             Ok(Whose::Ours) => undone.restored.push(name),
-            Ok(Whose::Foreign) => undone.foreign.push(format!("{name} was changed by somebody since, and is left so")),
+            Ok(Whose::Foreign) => {
+                undone.foreign.push(format!("{name} was changed by somebody since, and undoing leaves it so"))
+            }
             Err(error) => undone.failed.push(format!("{name}: {error}")),
         }
     }
@@ -162,7 +164,9 @@ fn put_profiles_back(journal: &Journal, kernel: &mut dyn Kernel, undone: &mut Un
         let named = format!("profile `{}`", change.name);
         match (whose_profile(change, &state), &change.before) {
             (Whose::Before, _) => {}
-            (Whose::Foreign, _) => undone.foreign.push(format!("{named} was loaded by somebody since, and is left so")),
+            (Whose::Foreign, _) => {
+                undone.foreign.push(format!("{named} was loaded by somebody since, and undoing leaves it so"))
+            }
             (Whose::Ours, None) => {
                 removed.push(&change.name);
                 restored.push(change);
@@ -327,7 +331,9 @@ pub(super) fn pending(host: &Host) -> Result<Pending, Error> {
                 places.insert(place.path.clone(), place.before.clone());
             }
             Whose::Foreign => {
-                recovered.left.push(format!("`{}` was changed by somebody since, and is left so", place.path));
+                recovered
+                    .left
+                    .push(format!("`{}` was changed by somebody since, and undoing leaves it so", place.path));
             }
         }
     }
@@ -360,7 +366,9 @@ fn pending_profiles(
                 });
                 profiles.insert(change.name.clone(), before);
             }
-            Whose::Foreign => recovered.left.push(format!("{named} was loaded by somebody since, and is left so")),
+            Whose::Foreign => {
+                recovered.left.push(format!("{named} was loaded by somebody since, and undoing leaves it so"))
+            }
         }
     }
     Ok((profiles, in_use))
