@@ -29,6 +29,7 @@ use tables::{Growing, Tables};
 pub struct Ledger {
     held: BTreeMap<PolicyPath, Held>,
     compiled: BTreeMap<FileName, Compiled>,
+    read: BTreeMap<FileName, Read>,
     /// Profiles that no file defines any more and that the kernel may run still: those that runs which left the kernel
     /// alone gave up, and those that an undone run had created and that processes ran under by then.
     pub left_loaded: BTreeSet<ProfileName>,
@@ -94,19 +95,45 @@ pub enum Original {
     Kept(Stands),
 }
 
-/// What compiling one file gave, and everything that the result depends on.
+/// A text, and everything else that what follows from it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Basis {
+    /// The text.
+    pub text: Digest,
+    toolchain: u32,
+    inputs: u32,
+}
+
+/// What compiling one file gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compiled {
-    /// The text.
-    pub text: Digest,
+    /// What was compiled.
+    pub basis: Basis,
     /// Whether a link forced complain mode.
     pub forced_complain: bool,
-    toolchain: u32,
-    inputs: u32,
     /// What the compiled policy holds.
     pub profiles: Vec<Recorded>,
     defines: Defines,
+}
+
+/// What reading one file gave, of those that this program does not compile: others may not define the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// What was read.
+    pub basis: Basis,
+    defines: Vec<Definition>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Record<'l> {
+    /// It was compiled.
+    Compiled(&'l Compiled),
+    /// It was read.
+    Read(&'l Read),
 }
 
 /// What a text defines, as it is compared with what others define.
@@ -187,12 +214,30 @@ impl Ledger {
         &self.compiled
     }
 
-    /// What `record` depends on.
-    pub fn inputs(&self, record: &Compiled) -> impl Iterator<Item = &Input> {
-        self.input_list(record.inputs).iter().map(|id| &self.tables.inputs[*id as usize])
+    /// What is known of others' files, by file.
+    #[must_use]
+    pub fn read(&self) -> &BTreeMap<FileName, Read> {
+        &self.read
     }
 
-    /// The numbers of the inputs in a list, ascending, for the list's number that [`Compiled::input_list`] gives.
+    /// Everything that is known of a file: of different moments, if it is more than one.
+    pub fn records(&self, file: &FileName) -> impl Iterator<Item = Record<'_>> {
+        let compiled = self.compiled.get(file).map(Record::Compiled);
+        compiled.into_iter().chain(self.read.get(file).map(Record::Read))
+    }
+
+    /// What all records rest on.
+    pub fn bases(&self) -> impl Iterator<Item = &Basis> {
+        let compiled = self.compiled.values().map(|record| &record.basis);
+        compiled.chain(self.read.values().map(|record| &record.basis))
+    }
+
+    /// What a record depends on besides its text.
+    pub fn inputs(&self, basis: &Basis) -> impl Iterator<Item = &Input> {
+        self.input_list(basis.inputs).iter().map(|id| &self.tables.inputs[*id as usize])
+    }
+
+    /// The numbers of the inputs in a list, ascending, for the list's number that [`Basis::input_list`] gives.
     #[must_use]
     pub fn input_list(&self, list: u32) -> &[u32] {
         &self.tables.input_lists[list as usize]
@@ -205,10 +250,10 @@ impl Ledger {
         known.map(|toolchain| toolchain.version.clone())
     }
 
-    /// What `record` was compiled with.
+    /// What turned text into compiled policy then.
     #[must_use]
-    pub fn toolchain(&self, record: &Compiled) -> &Toolchain {
-        &self.tables.toolchains[record.toolchain as usize]
+    pub fn toolchain(&self, basis: &Basis) -> &Toolchain {
+        &self.tables.toolchains[basis.toolchain as usize]
     }
 
     /// Every input of every record, in the order of the numbers that [`Self::input_list`] uses.
@@ -224,18 +269,31 @@ impl Ledger {
     }
 }
 
-impl Compiled {
-    /// The number of the list of the record's inputs. Records of one list depend on the same.
+impl Basis {
+    /// The number of the list of inputs. What has one list depends on the same.
     #[must_use]
     pub fn input_list(&self) -> u32 {
         self.inputs
     }
+}
+
+impl<'l> Record<'l> {
+    /// What the record rests on.
+    #[must_use]
+    pub fn basis(self) -> &'l Basis {
+        match self {
+            Self::Compiled(record) => &record.basis,
+            Self::Read(record) => &record.basis,
+        }
+    }
 
     /// What the text defines: names, with the globs by which they attach.
-    pub fn definitions(&self) -> impl Iterator<Item = (&ProfileName, &[String])> {
-        let (compiled, others) = match &self.defines {
-            Defines::AsCompiled => (&self.profiles[..], &[][..]),
-            Defines::These(definitions) => (&[][..], &definitions[..]),
+    pub fn definitions(self) -> impl Iterator<Item = (&'l ProfileName, &'l [String])> {
+        let (compiled, others) = match self {
+            Self::Compiled(Compiled { defines: Defines::AsCompiled, profiles, .. }) => (&profiles[..], &[][..]),
+            Self::Compiled(Compiled { defines: Defines::These(defines), .. }) | Self::Read(Read { defines, .. }) => {
+                (&[][..], &defines[..])
+            }
         };
         let compiled = compiled.iter().map(|profile| (&profile.name, profile.paths()));
         compiled.chain(others.iter().map(|definition| (&definition.name, &definition.globs[..])))
@@ -255,6 +313,19 @@ pub struct Compilation<'a> {
     pub inputs: &'a [Input],
     /// What the compiled policy holds.
     pub profiles: Vec<Recorded>,
+    /// What the text defines.
+    pub definitions: &'a [Definition],
+}
+
+/// What reading one file gave, and from what.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    /// The text.
+    pub text: Digest,
+    /// What would compile it.
+    pub toolchain: &'a Toolchain,
+    /// Everything that the result depends on besides.
+    pub inputs: &'a [Input],
     /// What the text defines.
     pub definitions: &'a [Definition],
 }
@@ -292,18 +363,32 @@ impl Recorder {
     /// Records what compiling `file` gave.
     pub fn record(&mut self, file: &FileName, compilation: Compilation<'_>) {
         let Compilation { text, forced_complain, toolchain, inputs, profiles, definitions } = compilation;
-        let inputs = self.tables.input_list(inputs);
-        let toolchain = self.tables.toolchain(toolchain);
+        let basis = self.basis(text, toolchain, inputs);
         let is_compiled = |definition: &Definition| profiles.iter().any(|profile| profile.is_defined_by(definition));
         let as_compiled = profiles.len() == definitions.len() && definitions.iter().all(is_compiled);
         let defines = if as_compiled { Defines::AsCompiled } else { Defines::These(definitions.to_vec()) };
-        let record = Compiled { text, forced_complain, toolchain, inputs, profiles, defines };
+        let record = Compiled { basis, forced_complain, profiles, defines };
         self.ledger.set_compiled(file.clone(), Some(record));
     }
 
     /// Forgets what compiling `file` gave.
     pub fn forget(&mut self, file: &FileName) {
         self.ledger.set_compiled(file.clone(), None);
+    }
+
+    /// Records what reading `file` gave.
+    pub fn read(&mut self, file: &FileName, reading: &Reading<'_>) {
+        let basis = self.basis(reading.text, reading.toolchain, reading.inputs);
+        self.ledger.set_read(file.clone(), Some(Read { basis, defines: reading.definitions.to_vec() }));
+    }
+
+    /// Forgets what reading `file` gave.
+    pub fn forget_read(&mut self, file: &FileName) {
+        self.ledger.set_read(file.clone(), None);
+    }
+
+    fn basis(&mut self, text: Digest, toolchain: &Toolchain, inputs: &[Input]) -> Basis {
+        Basis { text, toolchain: self.tables.toolchain(toolchain), inputs: self.tables.input_list(inputs) }
     }
 
     /// The ledger with everything recorded.

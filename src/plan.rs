@@ -31,7 +31,7 @@ mod objections;
 mod profiles;
 
 pub(crate) use conflict::{Scopes, declared};
-pub use defined::Defined;
+pub use defined::{Defined, Reading};
 pub(crate) use freshness::{Freshness, Staleness, kernel_reasons};
 pub(crate) use goal::is_standing;
 pub use objections::object;

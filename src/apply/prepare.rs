@@ -19,9 +19,9 @@ use crate::host::replace::{Temporary, random_digits};
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::{Compilation, Ledger, LedgerFile, LedgerId, Recorded, Recorder, Stands};
+use crate::ledger::{self, Compilation, Ledger, LedgerFile, LedgerId, Recorded, Recorder, Stands};
 use crate::observe::POLICY_DIR;
-use crate::plan::{Effect, Plan, Standing, Target, mode_as_compiled};
+use crate::plan::{Effect, Plan, Reading, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
 use crate::report::NeedsRestart;
@@ -280,6 +280,11 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
     recorder.hold(&plan.held);
     for file in compiled.defined.forgotten() {
         recorder.forget(file);
+    }
+    compiled.defined.unread().iter().for_each(|file| recorder.forget_read(file));
+    for Reading { file, text, inputs, definitions } in compiled.defined.read() {
+        let reading = ledger::Reading { text: *text, toolchain: &plan.observed.toolchain, inputs, definitions };
+        recorder.read(file, &reading);
     }
     for result in &compiled.results {
         let step = &plan.steps[result.step];

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Compiled, Growing, Held, Ledger, Tables};
+use super::{Basis, Compiled, Growing, Held, Ledger, Read, Tables};
 use crate::profile::{FileName, PolicyPath, ProfileName};
 
 /// The format that this program writes.
@@ -65,6 +65,7 @@ pub(super) struct Recent {
     latest: Option<LedgerId>,
     held: BTreeSet<PolicyPath>,
     compiled: BTreeSet<FileName>,
+    read: BTreeSet<FileName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +75,8 @@ struct Whole {
     id: LedgerId,
     held: BTreeMap<PolicyPath, Held>,
     compiled: BTreeMap<FileName, Compiled>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    read: BTreeMap<FileName, Read>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     left_loaded: BTreeSet<ProfileName>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -93,6 +96,8 @@ struct Changes {
     since: LedgerId,
     held: BTreeMap<PolicyPath, Option<Held>>,
     compiled: BTreeMap<FileName, Option<Compiled>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    read: BTreeMap<FileName, Option<Read>>,
     left_loaded: BTreeSet<ProfileName>,
     made: BTreeSet<PolicyPath>,
     tables: Tables,
@@ -111,11 +116,13 @@ impl Ledger {
     /// A newer format, or anything that this program does not write.
     pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
         let whole = parse(bytes, |whole: &Whole| whole.format)?;
-        whole.tables.check(&whole.compiled).map_err(Unusable::Damaged)?;
+        let compiled = whole.compiled.iter().map(|(file, record)| (file, &record.basis));
+        let read = whole.read.iter().map(|(file, record)| (file, &record.basis));
+        whole.tables.check(compiled.chain(read)).map_err(Unusable::Damaged)?;
         let (since, on_disk) = (Some(whole.id), whole.outdated);
         let recent = Recent { latest: since.clone(), since, on_disk, ..Recent::default() };
-        let Whole { held, compiled, left_loaded, made, tables, .. } = whole;
-        Ok(Self { held, compiled, left_loaded, made, tables, recent })
+        let Whole { held, compiled, read, left_loaded, made, tables, .. } = whole;
+        Ok(Self { held, compiled, read, left_loaded, made, tables, recent })
     }
 
     /// The ledger with the changes in `bytes`, unless these are about the one before it, or there is none.
@@ -124,8 +131,9 @@ impl Ledger {
     /// A newer format, or anything that this program does not write; or the changes are about another ledger.
     pub fn caught_up(mut self, bytes: &[u8]) -> Result<Self, Unusable> {
         let mut changes = parse(bytes, |changes: &Changes| changes.format)?;
-        let records = changes.compiled.iter().filter_map(|(file, record)| Some((file, record.as_ref()?)));
-        changes.tables.check(records).map_err(Unusable::Damaged)?;
+        let compiled = changes.compiled.iter().filter_map(|(file, record)| Some((file, &record.as_ref()?.basis)));
+        let read = changes.read.iter().filter_map(|(file, record)| Some((file, &record.as_ref()?.basis)));
+        changes.tables.check(compiled.chain(read)).map_err(Unusable::Damaged)?;
         let about = Some(changes.since);
         if self.recent.since != about {
             if self.recent.since.is_some() && self.recent.on_disk != about {
@@ -136,10 +144,14 @@ impl Ledger {
         }
         (self.recent.on_disk, self.recent.latest) = (about, Some(changes.id));
         let mut tables = Growing::from(std::mem::take(&mut self.tables));
-        tables.adopt(&changes.tables, changes.compiled.values_mut().flatten());
+        tables.adopt(
+            &changes.tables,
+            bases(changes.compiled.values_mut().flatten(), changes.read.values_mut().flatten()),
+        );
         self.tables = tables.into();
         changes.held.into_iter().for_each(|(path, held)| self.set_held(path, held));
         changes.compiled.into_iter().for_each(|(file, record)| self.set_compiled(file, record));
+        changes.read.into_iter().for_each(|(file, record)| self.set_read(file, record));
         (self.left_loaded, self.made) = (changes.left_loaded, changes.made);
         Ok(self)
     }
@@ -148,24 +160,25 @@ impl Ledger {
     #[must_use]
     pub fn into_file(mut self, id: LedgerId) -> LedgerFile {
         let recent = std::mem::take(&mut self.recent);
-        let changed = recent.held.len() + recent.compiled.len();
-        let entries = self.held.len() + self.compiled.len();
+        let changed = recent.held.len() + recent.compiled.len() + recent.read.len();
+        let entries = self.held.len() + self.compiled.len() + self.read.len();
         match recent.since {
             Some(since) if changed * ENTRIES_FOR_A_CHANGE <= entries => {
                 let held = taken(&mut self.held, recent.held);
                 let mut compiled = taken(&mut self.compiled, recent.compiled);
-                let tables = self.tables.narrowed(compiled.values_mut().flatten());
+                let mut read = taken(&mut self.read, recent.read);
+                let tables = self.tables.narrowed(bases(compiled.values_mut().flatten(), read.values_mut().flatten()));
                 let (left_loaded, made) = (std::mem::take(&mut self.left_loaded), std::mem::take(&mut self.made));
                 // To give back all that stays as it is, piece by piece, would keep the run waiting.
                 std::mem::forget(self);
-                let changes = Changes { format: FORMAT, id, since, held, compiled, left_loaded, made, tables };
+                let changes = Changes { format: FORMAT, id, since, held, compiled, read, left_loaded, made, tables };
                 LedgerFile::Changes(written(&changes, changed))
             }
             _ => {
-                let tables = self.tables.narrowed(self.compiled.values_mut());
-                let Self { held, compiled, left_loaded, made, .. } = self;
+                let tables = self.tables.narrowed(bases(self.compiled.values_mut(), self.read.values_mut()));
+                let Self { held, compiled, read, left_loaded, made, .. } = self;
                 let outdated = recent.on_disk;
-                let whole = Whole { format: FORMAT, id, held, compiled, left_loaded, made, outdated, tables };
+                let whole = Whole { format: FORMAT, id, held, compiled, read, left_loaded, made, outdated, tables };
                 LedgerFile::Whole(written(&whole, entries))
             }
         }
@@ -188,6 +201,23 @@ impl Ledger {
         }
         self.recent.compiled.insert(file);
     }
+
+    /// Changes what is known of another's file.
+    pub(super) fn set_read(&mut self, file: FileName, record: Option<Read>) {
+        match record {
+            Some(record) => drop(self.read.insert(file.clone(), record)),
+            None => drop(self.read.remove(&file)),
+        }
+        self.recent.read.insert(file);
+    }
+}
+
+/// What all these records rest on.
+fn bases<'r>(
+    compiled: impl Iterator<Item = &'r mut Compiled>,
+    read: impl Iterator<Item = &'r mut Read>,
+) -> impl Iterator<Item = &'r mut Basis> {
+    compiled.map(|record| &mut record.basis).chain(read.map(|record| &mut record.basis))
 }
 
 /// What stands at these keys, or that nothing does.

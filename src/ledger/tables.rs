@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Compiled, Toolchain};
+use super::{Basis, Toolchain};
 use crate::profile::FileName;
 use crate::tree::Input;
 
@@ -16,25 +16,22 @@ use crate::tree::Input;
 pub(super) struct Tables {
     /// What the lists point into.
     pub(super) inputs: Vec<Input>,
-    /// The lists of inputs that [`Compiled::inputs`] points into, each ascending: profiles with the same includes share
+    /// The lists of inputs that [`Basis::inputs`] points into, each ascending: profiles with the same includes share
     /// one.
     pub(super) input_lists: Vec<Vec<u32>>,
-    /// What [`Compiled::toolchain`] points into.
+    /// What [`Basis::toolchain`] points into.
     pub(super) toolchains: Vec<Toolchain>,
 }
 
 impl Tables {
     /// Says what points outside of a table, if anything does.
-    pub(super) fn check<'r>(
-        &self,
-        records: impl IntoIterator<Item = (&'r FileName, &'r Compiled)>,
-    ) -> Result<(), String> {
+    pub(super) fn check<'r>(&self, records: impl IntoIterator<Item = (&'r FileName, &'r Basis)>) -> Result<(), String> {
         if self.input_lists.iter().flatten().any(|id| *id as usize >= self.inputs.len()) {
             return Err("a list of inputs points outside of their table".to_owned());
         }
-        for (file, record) in records {
-            let known = (record.inputs as usize) < self.input_lists.len()
-                && (record.toolchain as usize) < self.toolchains.len();
+        for (file, basis) in records {
+            let known =
+                (basis.inputs as usize) < self.input_lists.len() && (basis.toolchain as usize) < self.toolchains.len();
             if !known {
                 return Err(format!("the record of `{file}` points outside of its tables"));
             }
@@ -42,13 +39,13 @@ impl Tables {
         Ok(())
     }
 
-    /// The tables with nothing but what these records use, which point into the new ones from then on.
-    pub(super) fn narrowed<'r>(&self, records: impl IntoIterator<Item = &'r mut Compiled>) -> Self {
+    /// The tables with nothing but what these use, which point into the new ones from then on.
+    pub(super) fn narrowed<'r>(&self, bases: impl IntoIterator<Item = &'r mut Basis>) -> Self {
         let mut lists = Used::of(&self.input_lists);
         let mut toolchains = Used::of(&self.toolchains);
-        for record in records {
-            record.toolchain = toolchains.renumber(record.toolchain);
-            record.inputs = lists.renumber(record.inputs);
+        for basis in bases {
+            basis.toolchain = toolchains.renumber(basis.toolchain);
+            basis.inputs = lists.renumber(basis.inputs);
         }
         let mut input_lists = lists.values;
         let mut inputs = Used::of(&self.inputs);
@@ -101,14 +98,14 @@ impl Growing {
         self.toolchains.intern(toolchain)
     }
 
-    /// Takes in other tables, for records that point into those and that point into these from then on.
-    pub(super) fn adopt<'r>(&mut self, tables: &Tables, records: impl IntoIterator<Item = &'r mut Compiled>) {
+    /// Takes in other tables, for what points into those and points into these from then on.
+    pub(super) fn adopt<'r>(&mut self, tables: &Tables, bases: impl IntoIterator<Item = &'r mut Basis>) {
         let input = |id: &u32| &tables.inputs[*id as usize];
         let lists: Vec<u32> = tables.input_lists.iter().map(|list| self.input_list(list.iter().map(input))).collect();
         let toolchains: Vec<u32> = tables.toolchains.iter().map(|toolchain| self.toolchain(toolchain)).collect();
-        for record in records {
-            record.inputs = lists[record.inputs as usize];
-            record.toolchain = toolchains[record.toolchain as usize];
+        for basis in bases {
+            basis.inputs = lists[basis.inputs as usize];
+            basis.toolchain = toolchains[basis.toolchain as usize];
         }
     }
 }

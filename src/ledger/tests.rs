@@ -44,6 +44,7 @@ fn sample() -> Ledger {
     for (name, inputs) in [("a", &inputs()[..2]), ("b", &inputs()[1..2])] {
         record(&mut recorder, name, b"text", false, inputs);
     }
+    record_reading(&mut recorder, "theirs", b"text", &inputs()[..2]);
     recorder.finish()
 }
 
@@ -62,27 +63,40 @@ fn whole(ledger: Ledger) -> Vec<u8> {
 /// The bytes of a change of the sample, and of the whole sample that they are about.
 fn changes() -> (Vec<u8>, Vec<u8>) {
     let mut recorder = Recorder::new(sample());
-    for name in ["c", "d", "e", "f", "g", "h"] {
+    for name in ["c", "d", "e", "f", "g", "h", "i", "j", "k"] {
         record(&mut recorder, name, b"text", false, &inputs()[..2]);
     }
     let whole = whole(recorder.finish());
     let mut recorder = Recorder::new(Ledger::parse(&whole).unwrap());
     record(&mut recorder, "b", b"other", true, &inputs()[1..]);
+    record_reading(&mut recorder, "theirs", b"other", &inputs()[1..]);
     recorder.hold(&BTreeMap::new());
     match recorder.finish().into_file(id(2)) {
         LedgerFile::Changes(bytes) => (whole, bytes),
-        LedgerFile::Whole(_) => panic!("two of nine entries have changed"),
+        LedgerFile::Whole(_) => panic!("three of thirteen entries have changed"),
     }
 }
 
 /// Everything that a ledger tells.
 fn told(ledger: &Ledger) -> impl PartialEq + std::fmt::Debug + use<> {
     let records = ledger.compiled().iter().map(|(file, record)| {
-        let inputs: BTreeSet<Input> = ledger.inputs(record).cloned().collect();
-        (file.clone(), (record.text, record.forced_complain, ledger.toolchain(record).clone(), inputs))
+        (file.clone(), (rests_on(ledger, &record.basis), record.forced_complain, record.profiles.clone()))
     });
     let records: BTreeMap<_, _> = records.collect();
-    (ledger.held().clone(), records, ledger.left_loaded.clone(), ledger.made.clone())
+    let read = ledger.read().iter();
+    let read = read.map(|(file, record)| (file.clone(), (rests_on(ledger, &record.basis), record.defines.clone())));
+    let read: BTreeMap<_, _> = read.collect();
+    (ledger.held().clone(), records, read, ledger.left_loaded.clone(), ledger.made.clone())
+}
+
+fn rests_on(ledger: &Ledger, basis: &Basis) -> (Digest, Toolchain, BTreeSet<Input>) {
+    (basis.text, ledger.toolchain(basis).clone(), ledger.inputs(basis).cloned().collect())
+}
+
+fn record_reading(recorder: &mut Recorder, name: &str, text: &[u8], inputs: &[Input]) {
+    let definitions = [Definition { name: ProfileName::new(name), globs: vec![format!("/{name}")] }];
+    let (text, toolchain) = (Digest::of(text), &toolchain());
+    recorder.read(&file(name), &Reading { text, toolchain, inputs, definitions: &definitions });
 }
 
 fn record(recorder: &mut Recorder, name: &str, text: &[u8], forced_complain: bool, inputs: &[Input]) {
@@ -105,9 +119,12 @@ fn changes_hold_beside_the_whole_that_they_are_about_alone() {
     let before = Ledger::parse(&whole_before).unwrap();
     let after = before.clone().caught_up(&changed).unwrap();
     assert_eq!(after.held().len(), 0);
-    assert_eq!(after.compiled()[&file("b")].text, Digest::of(b"other"));
-    let inputs_of_b: BTreeSet<&Input> = after.inputs(&after.compiled()[&file("b")]).collect();
-    assert_eq!(inputs_of_b, inputs()[1..].iter().collect());
+    for basis in [&after.compiled()[&file("b")].basis, &after.read()[&file("theirs")].basis] {
+        assert_eq!(
+            rests_on(&after, basis),
+            (Digest::of(b"other"), toolchain(), inputs()[1..].iter().cloned().collect())
+        );
+    }
     assert!(changed.len() < whole_before.len() / 2, "{} of {}", changed.len(), whole_before.len());
 
     let other = |id| match sample().into_file(id) {
@@ -121,9 +138,10 @@ fn changes_hold_beside_the_whole_that_they_are_about_alone() {
     for name in ["a", "b", "c", "d", "e"] {
         recorder.forget(&file(name));
     }
+    recorder.forget_read(&file("theirs"));
     let LedgerFile::Whole(next) = recorder.finish().into_file(id(4)) else { panic!("nearly everything has changed") };
     let next = Ledger::parse(&next).unwrap();
-    assert_eq!(next.compiled().len(), 3);
+    assert_eq!(next.compiled().len(), 6);
     assert_eq!(told(&next.clone().caught_up(&changed).unwrap()), told(&next));
 
     // As they do beside none, which is how somebody starts anew.
@@ -134,6 +152,7 @@ fn changes_hold_beside_the_whole_that_they_are_about_alone() {
 fn what_no_record_uses_is_left_out() {
     let mut recorder = Recorder::new(sample());
     recorder.forget(&file("a"));
+    recorder.forget_read(&file("theirs"));
     let read = Ledger::parse(&whole(recorder.finish())).unwrap();
     let Tables { inputs, input_lists, toolchains } = &read.tables;
     assert_eq!((inputs.len(), input_lists.len(), toolchains.len()), (1, 1, 1));
@@ -175,6 +194,8 @@ enum Step {
     Hold(Vec<(String, String)>),
     Record(String, usize),
     Forget(String),
+    Read(String, usize),
+    ForgetRead(String),
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -183,6 +204,8 @@ fn steps() -> impl Strategy<Value = Step> {
         prop::collection::vec((name, "[xyz]"), 0..12).prop_map(Step::Hold),
         (name, 0..4usize).prop_map(|(name, inputs)| Step::Record(name, inputs)),
         name.prop_map(Step::Forget),
+        (name, 0..4usize).prop_map(|(name, inputs)| Step::Read(name, inputs)),
+        name.prop_map(Step::ForgetRead),
     ]
 }
 
@@ -212,6 +235,10 @@ proptest! {
                             record(&mut recorder, name, name.as_bytes(), *many == 3, inputs);
                         }
                         Step::Forget(name) => recorder.forget(&file(name)),
+                        Step::Read(name, many) => {
+                            record_reading(&mut recorder, name, name.as_bytes(), &inputs()[..*many.min(&3)]);
+                        }
+                        Step::ForgetRead(name) => recorder.forget_read(&file(name)),
                     }
                 }
                 recorder.finish()

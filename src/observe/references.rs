@@ -9,7 +9,7 @@ use super::{MAX_POLICY_FILE, POLICY_DIR, Reader, contents, in_parallel};
 use crate::document::{Content, Desired, ProfileWant, WantedMode};
 use crate::error::Error;
 use crate::host::root::Entry;
-use crate::ledger::{Compiled, Ledger};
+use crate::ledger::{Basis, Ledger};
 use crate::plan::Standing;
 use crate::profile::{Digest, PolicyPath};
 use crate::syntax::IncludeKind;
@@ -92,10 +92,9 @@ impl Reader<'_> {
     /// true any more: those that it does not know, and those of which anything is not as it was.
     fn unexplained(&mut self, ledger: &Ledger, conf: &Digest, mut texts: Vec<Arc<Text>>) -> Vec<Arc<Text>> {
         let wanted: HashSet<Digest> = texts.iter().map(|text| text.digest()).collect();
-        let is_of_interest =
-            |record: &&Compiled| wanted.contains(&record.text) && ledger.toolchain(record).conf == *conf;
-        let records: Vec<&Compiled> = ledger.compiled().values().filter(is_of_interest).collect();
-        let lists: BTreeSet<u32> = records.iter().map(|record| record.input_list()).collect();
+        let is_of_interest = |basis: &&Basis| wanted.contains(&basis.text) && ledger.toolchain(basis).conf == *conf;
+        let bases: Vec<&Basis> = ledger.bases().filter(is_of_interest).collect();
+        let lists: BTreeSet<u32> = bases.iter().map(|basis| basis.input_list()).collect();
         let numbers: BTreeSet<u32> = lists.iter().flat_map(|list| ledger.input_list(*list)).copied().collect();
         let input = |number: &u32| &ledger.all_inputs()[*number as usize];
         self.expect_absent(numbers.iter().map(input).filter(|input| input.state == InputState::Absent));
@@ -107,8 +106,8 @@ impl Reader<'_> {
         let changed: HashSet<u32> = numbers.iter().filter(|number| differs(input(number))).copied().collect();
         let holds = |list: &u32| !ledger.input_list(*list).iter().any(|number| changed.contains(number));
         let lists: HashSet<u32> = lists.into_iter().filter(holds).collect();
-        let explained = records.into_iter().filter(|record| lists.contains(&record.input_list()));
-        let explained: HashSet<Digest> = explained.map(|record| record.text).collect();
+        let explained = bases.into_iter().filter(|basis| lists.contains(&basis.input_list()));
+        let explained: HashSet<Digest> = explained.map(|basis| basis.text).collect();
         texts.retain(|text| !explained.contains(&text.digest()));
         texts
     }

@@ -4,18 +4,18 @@
 //! It depends on every file, and what is to be compiled does not depend on it: whoever carries a plan out finds it
 //! while the parser is at work.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::conflict::{self, Definitions, Scopes};
 use super::freshness::loaded_entries;
 use super::{EntryOf, Freshness, Plan, Step, installed};
-use crate::ledger::{Compiled, Definition};
+use crate::ledger::{Definition, Record};
 use crate::problem::Problem;
-use crate::profile::{FileName, PolicyPath, ProfileName};
+use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
 use crate::report::{Action, Change, Draft, Listing, Outcome, ProfileEntry};
 use crate::template::Awaited;
-use crate::tree::{Closures, Text, View};
+use crate::tree::{Closures, Input, Text, View};
 
 /// The profiles that installed, enabled files define once a plan is carried out. No two of them are in each other's way
 /// for anything that the document lists.
@@ -25,6 +25,10 @@ pub struct Defined {
     /// What the files to compile define.
     compiled: HashMap<FileName, Vec<Definition>>,
     forgotten: Vec<FileName>,
+    /// What was found by reading others' files of which nothing was recorded that holds.
+    read: Vec<Reading>,
+    /// The files of which what was recorded of reading them is of no use any more.
+    unread: Vec<FileName>,
     /// The entries of profiles about which there is nothing to do.
     unchanged: BTreeMap<FileName, ProfileEntry>,
 }
@@ -53,15 +57,40 @@ impl Defined {
         &self.forgotten
     }
 
+    /// What was found by reading others' files of which nothing was recorded that holds.
+    #[must_use]
+    pub fn read(&self) -> &[Reading] {
+        &self.read
+    }
+
+    /// The files of which what was recorded of reading them is of no use any more.
+    #[must_use]
+    pub fn unread(&self) -> &[FileName] {
+        &self.unread
+    }
+
     fn has(&self, name: &ProfileName) -> bool {
         self.files.contains_key(name)
     }
 }
 
+/// A file that was read and that is not to be compiled.
+#[derive(Debug)]
+pub struct Reading {
+    /// The file.
+    pub file: FileName,
+    /// Its text.
+    pub text: Digest,
+    /// What the text depends on.
+    pub inputs: Vec<Input>,
+    /// What it defines.
+    pub definitions: Vec<Definition>,
+}
+
 /// What a file defines.
 enum Known<'a> {
-    /// It is as it was when it was compiled.
-    ByRecord(&'a Compiled),
+    /// It is as it was when it was recorded.
+    ByRecord(Record<'a>),
     /// By its text.
     ByText(Vec<Definition>),
 }
@@ -113,12 +142,25 @@ impl Plan {
         let mut definitions_of = |text: &Text| conflict::definitions(text, &mut closures, &mut scopes);
         let mut definitions: HashMap<FileName, Vec<Definition>> =
             disabled.map(|(file, text)| ((*file).clone(), definitions_of(text))).collect();
-        for (file, known) in known.into_iter().filter(|(file, _)| compiled.contains_key(*file)) {
-            if let Known::ByText(by_text) = known {
-                definitions.insert(file.clone(), by_text);
+        let mut read = Vec::new();
+        let mut of_use = HashSet::new();
+        for (file, known) in known {
+            match known {
+                Known::ByRecord(Record::Compiled(_)) => {}
+                Known::ByRecord(Record::Read(_)) => drop(of_use.insert(file)),
+                Known::ByText(by_text) if compiled.contains_key(file) => {
+                    definitions.insert(file.clone(), by_text);
+                }
+                Known::ByText(definitions) => {
+                    let text = &enabled[file];
+                    let inputs = closures.of(text).inputs.iter().map(|id| closures.input(*id).clone()).collect();
+                    read.push(Reading { file: file.clone(), text: text.digest(), inputs, definitions });
+                }
             }
         }
-        Ok(Defined { files, compiled: definitions, forgotten, unchanged: self.unchanged() })
+        let was_read = self.observed.ledger.read().keys();
+        let unread = was_read.filter(|file| !of_use.contains(file)).cloned().collect();
+        Ok(Defined { files, compiled: definitions, forgotten, read, unread, unchanged: self.unchanged() })
     }
 
     fn unchanged(&self) -> BTreeMap<FileName, ProfileEntry> {

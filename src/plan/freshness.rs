@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Observed, mode_as_compiled};
 use crate::host::kernel::KernelState;
-use crate::ledger::Compiled;
+use crate::ledger::{Basis, Compiled, Record};
 use crate::policy::{HashAlgorithm, KernelHash};
 use crate::profile::{FileName, Mode, ProfileName};
 use crate::report::{Change, LoadedProfile, Reason};
@@ -28,21 +28,19 @@ impl<'a> Freshness<'a> {
         Self { observed, lists, inputs }
     }
 
-    /// The record of `file`, if it is of this text and everything that the text depends on is as it was.
+    /// A record of `file`, if it is of this text and everything that the text depends on is as it was.
     ///
     /// What a text depends on follows from the text, from where the parser looks, and from what stands there, so that
     /// nothing new can have come to it, and neither it nor what it includes is read for references again.
-    pub(crate) fn current(
-        &mut self,
-        file: &FileName,
-        text: &Text,
-        closures: &mut Closures<'_>,
-    ) -> Option<&'a Compiled> {
+    pub(crate) fn current(&mut self, file: &FileName, text: &Text, closures: &mut Closures<'_>) -> Option<Record<'a>> {
         let ledger = &self.observed.ledger;
-        let record = ledger.compiled().get(file)?;
+        ledger.records(file).find(|record| self.holds(record.basis(), text, closures))
+    }
+
+    fn holds(&mut self, basis: &Basis, text: &Text, closures: &mut Closures<'_>) -> bool {
         let is_comparable =
-            record.text == text.digest() && ledger.toolchain(record).conf == self.observed.toolchain.conf;
-        (is_comparable && self.are_as_recorded(record, closures)).then_some(record)
+            basis.text == text.digest() && self.observed.ledger.toolchain(basis).conf == self.observed.toolchain.conf;
+        is_comparable && self.are_as_recorded(basis, closures)
     }
 
     /// Why what the ledger records for `file` is not what compiling it now would give; empty when it is.
@@ -56,22 +54,22 @@ impl<'a> Freshness<'a> {
         let ledger = &self.observed.ledger;
         let Some(record) = ledger.compiled().get(file) else { return Staleness::NeverCompiled };
         let mut reasons = Vec::new();
-        if record.text != text.digest() {
+        if record.basis.text != text.digest() {
             reasons.push(Reason::CONTENT.into());
         }
         if record.forced_complain != forced_complain {
             reasons.push(Reason::MODE.into());
         }
-        let (then, now) = (ledger.toolchain(record), &self.observed.toolchain);
+        let (then, now) = (ledger.toolchain(&record.basis), &self.observed.toolchain);
         if (then.parser, then.conf) != (now.parser, now.conf) {
             reasons.push(Reason::PARSER.into());
         }
         if then.features != now.features {
             reasons.push(Reason::FEATURES.into());
         }
-        if self.current(file, text, closures).is_none() {
+        if !self.holds(&record.basis, text, closures) {
             let closure = closures.of(text);
-            let then: BTreeSet<&Input> = ledger.inputs(record).collect();
+            let then: BTreeSet<&Input> = ledger.inputs(&record.basis).collect();
             let now: BTreeSet<&Input> = closure.inputs.iter().map(|id| closures.input(*id)).collect();
             let paths = then.symmetric_difference(&now).map(|input| input.path.as_path()).collect();
             reasons.extend(self.include_reasons(&paths));
@@ -98,9 +96,9 @@ impl<'a> Freshness<'a> {
         reasons.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn are_as_recorded(&mut self, record: &Compiled, closures: &mut Closures<'_>) -> bool {
+    fn are_as_recorded(&mut self, basis: &Basis, closures: &mut Closures<'_>) -> bool {
         let ledger = &self.observed.ledger;
-        let list = record.input_list();
+        let list = basis.input_list();
         if let Some(known) = self.lists[list as usize] {
             return known;
         }

@@ -110,7 +110,7 @@ impl Judge<'_> {
     fn defined(&mut self, file: &FileName, text: Option<&Arc<Text>>) -> Vec<Defined> {
         let record = self.observed.ledger.compiled().get(file);
         let is_held = self.observed.ledger.held().contains_key(&PolicyPath::from(file));
-        let is_current = |record: &Compiled| text.is_some_and(|text| text.digest() == record.text);
+        let is_current = |record: &Compiled| text.is_some_and(|text| text.digest() == record.basis.text);
         let mut defined: Vec<Defined> = match record {
             Some(record) if is_held || is_current(record) => record.profiles.iter(),
             _ => [].iter(),

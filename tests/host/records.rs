@@ -75,3 +75,35 @@ fn a_file_that_was_read_as_an_abi_is_followed_where_it_is_included() {
     host.converge(&both);
     assert_eq!(host.converge(&both).report["changed"], false);
 }
+
+/// What others' files define is kept as well, and is found again only where something that it follows from is another.
+#[test]
+fn what_an_unlisted_file_defines_is_read_again_when_its_include_changes() {
+    let host = Scratch::new();
+    host.write("tunables/theirs", "@{program} = /opt/theirs\n");
+    host.write("theirs", "abi <abi/3.0>,\ninclude <tunables/theirs>\nprofile theirs @{program} {\n}\n");
+    let document = profiles(json!([
+        { "file": "one", "content": "abi <abi/3.0>,\nprofile one /opt/one {\n}\n" },
+        { "file": "two", "content": "abi <abi/3.0>,\nprofile two /opt/two {\n}\n" },
+    ]));
+    host.converge(&document);
+    let ledger: serde_json::Value =
+        serde_json::from_str(&fs_err::read_to_string(host.path("var/lib/aa-converge/state.json")).unwrap()).unwrap();
+    assert_eq!(
+        ledger["read"]["theirs"]["defines"],
+        json!([{ "name": { "name": "theirs" }, "globs": ["/opt/theirs"] }])
+    );
+    assert_eq!(host.converge(&document).report["changed"], false);
+
+    for (program, theirs) in [("/opt/one", "one"), ("/opt/t{wo,hree}", "two")] {
+        host.write("tunables/theirs", format!("@{{program}} = {program}\n"));
+        let run = host.apply(&document);
+        assert_eq!(run.report["problems"][0]["code"], "equal_attachment", "{}", run.report);
+        assert!(run.report["problems"][0]["message"].to_string().contains(theirs), "{}", run.report);
+    }
+    host.write("tunables/theirs", "@{program} = /opt/theirs\n");
+    host.write("theirs", "abi <abi/3.0>,\nprofile one {\n}\n");
+    assert_eq!(host.apply(&document).problems()[0].1, "duplicate_profile_name");
+    fs_err::remove_file(host.path("etc/apparmor.d/theirs")).unwrap();
+    assert_eq!(host.converge(&document).report["changed"], false);
+}
