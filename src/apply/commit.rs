@@ -52,15 +52,19 @@ impl Prepared {
         let mut draft = std::mem::take(&mut self.compiled.plan.draft);
         draft.elapsed.commit = elapsed_ms(started);
         let failure = match result {
-            Ok(()) => {
+            Ok(cleaned) => {
                 match self.unconfined() {
                     Ok(processes) => draft.needs_restart = processes,
                     Err(error) => {
                         draft.warnings.push(format!("done, but which processes to restart is unknown: {error}"))
                     }
                 }
-                let remembered = self.remember_kernel();
-                draft.warnings.extend(remembered.err().map(|error| format!("done, but {error}")));
+                let tidied = [cleaned, self.remember_kernel()];
+                if tidied.iter().all(Result::is_ok) {
+                    self.host.lock.leaves_nothing();
+                }
+                let untidy = tidied.into_iter().filter_map(Result::err);
+                draft.warnings.extend(untidy.map(|error| format!("done, but {error}")));
                 applied(&mut draft, recovered);
                 return draft.finish(listing);
             }
@@ -101,10 +105,11 @@ impl Prepared {
         draft.fail(RunError::from(&failure.error), listing)
     }
 
-    fn transact(&mut self, stage: &mut Stage) -> Result<(), Failure> {
+    /// What succeeds has changed everything; it may have failed to clean up afterwards.
+    fn transact(&mut self, stage: &mut Stage) -> Result<Result<(), Error>, Failure> {
         let changes = !self.journal.is_empty() || !self.journal.cached.is_empty();
         if !changes && self.ledger.is_none() {
-            return Ok(());
+            return Ok(Ok(()));
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
         let journal_directory = if changes { Some(state.private_dir(JOURNAL_DIR)?) } else { None };
@@ -155,9 +160,7 @@ impl Prepared {
         });
         let plan = &mut self.compiled.plan;
         let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));
-        let cleaned = cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle_directories));
-        plan.draft.warnings.extend(cleaned.err().map(|error| format!("done, but {error}")));
-        Ok(())
+        Ok(cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle_directories)))
     }
 
     fn change_files(&mut self) -> Result<(), Failure> {

@@ -260,7 +260,9 @@ fn whose_profile(change: &ProfileChange, kernel: &KernelState) -> Whose {
 /// Undoes an interrupted run, and removes what it left under temporary names.
 pub(super) fn recover(host: &mut LockedHost) -> Result<Recovery, Error> {
     let Some(journal) = read_journal(&host.host)? else {
-        sweep(host)?;
+        if !host.lock.follows_nothing_left() {
+            sweep(host)?;
+        }
         return Ok(Recovery::Clean(None));
     };
     sweep(host)?;

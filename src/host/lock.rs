@@ -1,11 +1,13 @@
 //! One run at a time: an flock(2) on `/run/aa-converge/lock`.
 //!
-//! The kernel drops the lock when the process ends, however it ends; the file stays, and means nothing by itself.
+//! The kernel drops the lock when the process ends, however it ends; the file stays. While a run holds it, it has the
+//! run's number; after a run that left nothing behind, the boot that this was in: the next run of the same boot need not
+//! look for what killed runs leave. Where `/run` outlives a boot, the power may have failed in another.
 //!
 //! **Invariant:** who has a [`Lock`] is alone below its root with everything that this program writes.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,12 @@ use crate::host::root::{Identity, Kind, Root, failed, open_at};
 /// The directory of what does not outlive a boot, below the root.
 pub const PLACE: &str = "/run/aa-converge";
 const NAME: &str = "lock";
+/// The file that names the boot (random(4)).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// What stands in the file before the boot in which a run ended that left nothing behind.
+const LEFT_NOTHING_IN: &str = "nothing was left in boot ";
+/// The most that is read of the file, and of that which names the boot, in bytes.
+const MAX_SIGNED: u64 = 128;
 
 /// How long a waiting run rests between two attempts. Whether it was interrupted has to be asked for again and again
 /// anyhow, so the lock is asked for at the same beat; a thread that blocks in flock(2) could not be called back.
@@ -36,6 +44,10 @@ const PID_LIMIT: i32 = 1 << 22;
 pub struct Lock {
     file: Flock<File>,
     dir: Dir,
+    /// What the file says after a run in this boot that left nothing behind; none where boots have no names.
+    left_nothing: Option<String>,
+    follows_nothing_left: bool,
+    leaves_nothing: bool,
 }
 
 impl Lock {
@@ -74,7 +86,7 @@ impl Lock {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => {
                 // That it is held is the news; who holds it is told if it can be read.
-                let signed = dir.read(NAME, 64).ok().flatten();
+                let signed = dir.read(NAME, MAX_SIGNED).ok().flatten();
                 return Ok(Attempt::Held { pid: signed.and_then(|file| holder_pid(&file.bytes)) });
             }
             Err((_, errno)) => return Err(failed("lock", shown)(errno)),
@@ -84,15 +96,36 @@ impl Lock {
         if root.identity(&Path::new(PLACE).join(NAME))? != Some(locked) {
             return Ok(Attempt::Held { pid: None });
         }
-        let mut lock = Self { file, dir };
-        lock.sign().map_err(failed("write", shown))?;
+        let left_nothing = fs_err::read_to_string(BOOT_ID).ok().map(|boot| format!("{LEFT_NOTHING_IN}{boot}"));
+        let mut lock = Self { file, dir, left_nothing, follows_nothing_left: false, leaves_nothing: false };
+        let signed = lock.signed().map_err(failed("read", &shown))?;
+        lock.follows_nothing_left = lock.left_nothing.as_ref().is_some_and(|left| *left.as_bytes() == *signed);
+        // Our number, for the message of a run that finds the lock held.
+        lock.sign(&format!("{}\n", std::process::id())).map_err(failed("write", shown))?;
         Ok(Attempt::Locked(lock))
     }
 
-    /// Leaves our number, for the message of a run that finds the lock held.
-    fn sign(&mut self) -> std::io::Result<()> {
+    fn signed(&mut self) -> io::Result<Vec<u8>> {
+        let mut signed = Vec::new();
+        (&*self.file).take(MAX_SIGNED).read_to_end(&mut signed)?;
+        Ok(signed)
+    }
+
+    fn sign(&mut self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;
-        self.file.write_all(format!("{}\n", std::process::id()).as_bytes())
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())
+    }
+
+    /// Whether the run before this one, in the same boot, left nothing behind. Where it is not known, none did.
+    #[must_use]
+    pub fn follows_nothing_left(&self) -> bool {
+        self.follows_nothing_left
+    }
+
+    /// Says that this run has left nothing behind: no file under a temporary name, and no journal.
+    pub fn leaves_nothing(&mut self) {
+        self.leaves_nothing = true;
     }
 
     /// `/run/aa-converge` below the root, which is ours.
@@ -104,8 +137,9 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        let end = self.left_nothing.take().filter(|_| self.leaves_nothing).unwrap_or_default();
         // A number that stays is found out as one of a process that is gone.
-        let _ = self.file.set_len(0);
+        let _ = self.sign(&end);
     }
 }
 

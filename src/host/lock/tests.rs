@@ -39,6 +39,34 @@ fn the_second_one_learns_who_was_first() {
 }
 
 #[test]
+fn who_left_nothing_behind_is_known_in_the_same_boot_alone() {
+    let (scratch, root) = scratch();
+    let file = scratch.path().join("run/aa-converge/lock");
+    let follows_nothing_left = |leaves_nothing: bool| {
+        let mut lock = take(&root).unwrap();
+        if leaves_nothing {
+            lock.leaves_nothing();
+        }
+        lock.follows_nothing_left()
+    };
+    assert!(!follows_nothing_left(true), "there was no run before");
+    assert!(follows_nothing_left(false));
+    assert!(!follows_nothing_left(true), "the run before said nothing");
+    let signed = fs::read_to_string(&file).unwrap();
+    let others = [signed.replace(|c: char| c.is_ascii_digit(), "0"), format!("{signed}\n"), "7\n".to_owned()];
+    for other in others {
+        fs::write(&file, &other).unwrap();
+        assert!(!follows_nothing_left(true), "{other}");
+    }
+    assert!(follows_nothing_left(true));
+    let panicked = std::panic::catch_unwind(|| {
+        let _lock = take(&root).unwrap();
+        panic!("a defect");
+    });
+    assert!(panicked.is_err() && !follows_nothing_left(true));
+}
+
+#[test]
 fn a_lock_that_is_released_in_time_is_taken() {
     let (_scratch, root) = scratch();
     let lock = take(&root).unwrap();
