@@ -56,8 +56,8 @@ pub struct Host {
     pub parser: Parser,
     /// See [`Options::kernel_features`].
     pub kernel_features: Option<PathBuf>,
-    /// How many parsers run at once.
-    pub jobs: NonZeroUsize,
+    /// See [`Options::jobs`].
+    pub jobs: Option<NonZeroUsize>,
     /// See [`Options::temporary`].
     pub temporary: PathBuf,
     /// Ends a run before its first effect.
@@ -89,7 +89,7 @@ impl Host {
             kernel: options.kernel.map(open_kernel).transpose()?,
             parser: Parser::find(options.parser.as_deref(), options.parser_timeout)?,
             kernel_features: options.kernel_features,
-            jobs: options.jobs.unwrap_or_else(parser::default_jobs),
+            jobs: options.jobs,
             temporary: options.temporary,
             cancel,
         })

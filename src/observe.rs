@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::host::dir::{Dir, Listed};
 use crate::host::kernel::Loaded;
-use crate::host::parser::{ParserConf, newest_abi};
+use crate::host::parser::{ParserConf, newest_abi, processors};
 use crate::host::root::{Entry, Kind, Root};
 use crate::ledger::{Attributes, Ledger, Original, Stands, Toolchain};
 use crate::plan::{Observed, Places, Standing, Target, is_standing};
@@ -414,7 +414,7 @@ fn in_parallel<T: Sync, R: Send, B>(
     work: impl Fn(&T) -> R + Sync,
     beside: impl FnOnce() -> B,
 ) -> (Vec<R>, B) {
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(items.len().div_ceil(64)).max(1);
+    let workers = processors().get().min(items.len().div_ceil(64)).max(1);
     if workers == 1 {
         return (items.iter().map(work).collect(), beside());
     }

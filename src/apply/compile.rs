@@ -265,7 +265,8 @@ fn compile_sources(
     let features = KernelFeatures::Staged(PathBuf::from(KERNEL_FEATURES));
     let view = Parsed { stage: &stage, conf: &observed.parser_conf, kernel_features: &features };
     let told = |at: parser::Progress<'_>| told(at.done, at.total, &at.file.to_string_lossy());
-    let results = host.parser.compile_all(view, &jobs, host.jobs, &host.cancel, &told)?;
+    let at_once = host.jobs.unwrap_or_else(parser::default_jobs);
+    let results = host.parser.compile_all(view, &jobs, at_once, &host.cancel, &told)?;
     spool.discard(directory, STAGE);
     let real = |error: CompileError| EntryError {
         message: error.message,

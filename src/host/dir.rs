@@ -140,18 +140,30 @@ impl Dir {
     /// # Errors
     /// It cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
-        self.list_where(|_, _| true).map_err(failed("list", self.shown())).map(|mut listed| {
-            listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            listed
-        })
+        self.opened_again()?.into_list()
+    }
+
+    /// The same of a directory that was opened for nothing else.
+    pub(super) fn into_list(self) -> Result<Vec<Listed>, Error> {
+        let mut listed = self.into_list_where(|_, _| true)?;
+        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
+    }
+
+    /// The directory by a descriptor of its own, so that two listings do not share one position.
+    fn opened_again(&self) -> Result<Self, Error> {
+        let opened = open_at(self.fd(), Path::new("."), DIRECTORY, Mode::empty());
+        Ok(Self::new(opened.map_err(failed("list", self.shown()))?, self.shown().to_owned()))
     }
 
     /// The names that `wanted` says, in no order.
-    fn list_where(&self, wanted: impl Fn(&OsStr, Kind) -> bool) -> nix::Result<Vec<Listed>> {
-        // A descriptor of its own, so that two listings do not share one position.
-        let reading = open_at(self.fd(), Path::new("."), DIRECTORY, Mode::empty())?;
+    fn into_list_where(self, wanted: impl Fn(&OsStr, Kind) -> bool) -> Result<Vec<Listed>, Error> {
+        self.names_where(wanted).map_err(failed("list", self.shown()))
+    }
+
+    fn names_where(&self, wanted: impl Fn(&OsStr, Kind) -> bool) -> nix::Result<Vec<Listed>> {
         let mut buffer = Vec::with_capacity(LISTING);
-        let mut reading = RawDir::new(reading, buffer.spare_capacity_mut());
+        let mut reading = RawDir::new(self.fd(), buffer.spare_capacity_mut());
         let mut listed = Vec::new();
         while let Some(entry) = reading.next() {
             let entry = entry.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
@@ -335,8 +347,8 @@ impl Dir {
     /// A directory cannot be read, or a file cannot be removed.
     pub fn sweep_temporaries(&self) -> Result<usize, Error> {
         let mut swept = 0;
-        let found = self.list_where(|name, kind| kind == Kind::Directory || is_temporary(name));
-        for Listed { name, kind } in found.map_err(failed("list", self.shown()))? {
+        let found = self.opened_again()?.into_list_where(|name, kind| kind == Kind::Directory || is_temporary(name));
+        for Listed { name, kind } in found? {
             swept += match kind {
                 Kind::Directory => self.dir(name)?.map_or(Ok(0), |dir| dir.sweep_temporaries())?,
                 Kind::File | Kind::Link => usize::from(self.remove_file(name)? == Removal::Removed),

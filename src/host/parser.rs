@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::host::stage::{Stage, cannot};
 use crate::profile::Digest;
 
-pub use capacity::default_jobs;
+pub use capacity::{default_jobs, processors};
 pub use conf::ParserConf;
 pub use message::CompileError;
 pub use process::Cancel;

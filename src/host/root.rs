@@ -474,7 +474,7 @@ impl Root {
     /// # Errors
     /// It is not a directory, or cannot be read.
     pub fn list(&self, path: &Path) -> Result<Option<Vec<Listed>>, Error> {
-        self.dir(path)?.map(|dir| dir.list()).transpose()
+        self.dir(path)?.map(Dir::into_list).transpose()
     }
 
     /// Opens a directory, links followed inside the root; `None` if nothing is there.

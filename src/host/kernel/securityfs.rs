@@ -4,7 +4,6 @@
 //! **Invariant:** what the kernel lists is read by name, never guessed from the name of a directory: those are mangled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -152,7 +151,7 @@ impl Securityfs {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                     std::collections::hash_map::Entry::Vacant(new) => {
                         let mut listing: HashMap<Vec<u8>, Vec<PathBuf>> = HashMap::new();
-                        for entry in entries_of(new.key())? {
+                        for entry in entries_of(new.key())?.iter().map(fs_err::DirEntry::file_name) {
                             // The kernel appends a number, so that two names which are mangled alike stand apart.
                             let stem = entry.as_bytes().iter().rposition(|byte| *byte == b'.').unwrap_or(entry.len());
                             listing.entry(mangled(&entry.as_bytes()[..stem])).or_default().push(new.key().join(&entry));
@@ -362,15 +361,18 @@ fn mangled(name: &[u8]) -> Vec<u8> {
 /// Writes a directory of features: `name {` … `}` for each entry, in order of names, like libapparmor's
 /// `features_dir_cb` (features.c).
 fn write_features(directory: &Path, depth: usize, text: &mut Vec<u8>) -> Result<(), Error> {
-    for name in names_in(directory)?.into_iter().filter(|name| !name.starts_with('.') && depth < MAX_DEPTH) {
-        let path = directory.join(&name);
+    let mut entries = entries_of(directory)?;
+    entries.sort_unstable_by_key(|entry| entry.file_name());
+    for entry in entries {
+        let (path, name) = (entry.path(), entry.file_name());
+        if depth >= MAX_DEPTH || name.as_bytes().starts_with(b".") {
+            continue;
+        }
         text.extend([name.as_bytes(), b" {"].concat());
-        match read_bytes(&path, MAX_TEXT) {
-            Ok(bytes) => text.extend(bytes),
-            Err(error) if error.raw_os_error() == Some(Errno::EISDIR as i32) => {
-                write_features(&path, depth + 1, text)?;
-            }
-            Err(source) => return Err(cannot_read(&path)(source)),
+        if entry.file_type().map_err(cannot_read(&path))?.is_dir() {
+            write_features(&path, depth + 1, text)?;
+        } else {
+            text.extend(read_bytes(&path, MAX_TEXT).map_err(cannot_read(&path))?);
         }
         text.extend(b"}\n");
     }
@@ -406,16 +408,16 @@ fn revision(path: &Path) -> Result<Option<u64>, Error> {
 
 /// The names in a directory, in byte order; none if it is not there. Those that are not UTF-8 are left out.
 pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, Error> {
-    let mut names: Vec<String> =
-        entries_of(directory)?.into_iter().filter_map(|name| name.into_string().ok()).collect();
+    let names = entries_of(directory)?.into_iter().map(|entry| entry.file_name());
+    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
     names.sort_unstable();
     Ok(names)
 }
 
-fn entries_of(directory: &Path) -> Result<Vec<OsString>, Error> {
+fn entries_of(directory: &Path) -> Result<Vec<fs_err::DirEntry>, Error> {
     let cannot_list = |source| Error::File { act: "list", path: directory.to_owned(), source };
     match fs_err::read_dir(directory) {
-        Ok(entries) => entries.map(|entry| Ok(entry.map_err(cannot_list)?.file_name())).collect(),
+        Ok(entries) => entries.map(|entry| entry.map_err(cannot_list)).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(cannot_list(source)),
     }

@@ -1,17 +1,25 @@
 //! How much may be compiled at once, and with how much memory.
 
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
 const MIB: u64 = 1 << 20;
 /// What a large profile takes; several hundred MiB have been seen.
 const MEMORY_PER_PARSER: u64 = 512 * MIB;
 
+/// How many processors this process may use: found out once, because it takes the reading of several files.
+#[must_use]
+pub fn processors() -> NonZeroUsize {
+    static PROCESSORS: OnceLock<NonZeroUsize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| available_parallelism().unwrap_or(NonZeroUsize::MIN))
+}
+
 /// How many parsers to run at once where nobody says: one a processor, as far as the available memory has 512 MiB for
 /// each, and at least one.
 #[must_use]
 pub fn default_jobs() -> NonZeroUsize {
-    let processors = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let processors = processors();
     let Some(memory) = available_memory() else { return processors };
     let fitting = usize::try_from(memory / MEMORY_PER_PARSER).unwrap_or(usize::MAX);
     NonZeroUsize::new(processors.get().min(fitting)).unwrap_or(NonZeroUsize::MIN)
