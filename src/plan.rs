@@ -21,6 +21,7 @@ use crate::template::{self, Awaited, Found};
 use crate::tree::{Closures, Input, InputId, Node, Overlay, Text, Tree, View};
 
 use defined::Doubtful;
+use freshness::Compared;
 
 pub(crate) mod conflict;
 mod defined;
@@ -311,6 +312,8 @@ pub struct Plan {
     /// Installed profiles that depend on what the plan changes and need no step: they are switched off, or the kernel
     /// does not run them. What a boot's cache holds of them goes out of date all the same.
     pub idle_dependents: Vec<FileName>,
+    /// What of the ledger's records holds once the plan is carried out, as far as it was asked.
+    compared: Compared,
     /// Which entries the report will show.
     listing: Listing,
     /// What the plan was made from.
@@ -349,7 +352,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs, listing: Listing
     let texts = effects.filter(|effect| !effect.path.is_link());
     let overlay: Overlay = texts.map(|effect| (at(&effect.path), effect.after.text().cloned())).collect();
 
-    let profiles::Weighed { steps, doubtful, unchanged, switched, idle_dependents } =
+    let profiles::Weighed { steps, doubtful, unchanged, switched, idle_dependents, compared } =
         profiles::weigh(&goals, &observed, &overlay, &mut draft);
     draft.warnings.extend(observed.warnings());
     if let Some(kernel) = &observed.kernel {
@@ -388,6 +391,7 @@ pub fn plan(desired: Desired, observed: Observed, diffs: Diffs, listing: Listing
         draft,
         held,
         idle_dependents,
+        compared,
         listing,
         observed,
         overlay,

@@ -4,7 +4,9 @@
 //! **Invariant:** a [`Tree`] holds every path that any text in it can refer to, under every search directory, so that
 //! resolving an include never needs the file system again, whichever files a plan adds or takes away.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -72,26 +74,27 @@ impl Node {
     }
 }
 
-/// Everything that was read, by absolute path below the root.
+/// Everything that was read, by absolute path below the root, which has no `.`, `..` or doubled `/`.
 #[derive(Debug, Default)]
 pub struct Tree {
-    nodes: HashMap<PathBuf, Node>,
+    /// By the paths' bytes: to hash a path is to take it apart, and to hash bytes is not.
+    nodes: HashMap<OsString, Node>,
 }
 
 impl Tree {
     /// Records what stands at `path`.
     pub fn insert(&mut self, path: PathBuf, node: Node) {
-        self.nodes.insert(path, node);
+        self.nodes.insert(path.into(), node);
     }
 
     /// Has `path` hold `text`, or nothing, and its directory list it accordingly.
     pub fn assume(&mut self, path: PathBuf, text: Option<Arc<Text>>) {
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) {
-            if let Some(Node::Directory(names)) = self.nodes.get_mut(parent) {
+            if let Some(Node::Directory(names)) = self.nodes.get_mut(parent.as_os_str()) {
                 list(Arc::make_mut(names), name, text.is_some());
             }
         }
-        self.nodes.insert(path, text.map_or(Node::Absent, Node::File));
+        self.nodes.insert(path.into(), text.map_or(Node::Absent, Node::File));
     }
 
     /// Every file's text.
@@ -104,13 +107,13 @@ impl Tree {
 
     /// The path of every file, in no order.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.nodes.iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path.as_path())
+        self.nodes.iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| Path::new(path))
     }
 
     /// The text at `path`.
     #[must_use]
     pub fn text(&self, path: &Path) -> Option<Arc<Text>> {
-        match self.nodes.get(path) {
+        match self.node(path) {
             Some(Node::File(text)) => Some(Arc::clone(text)),
             _ => None,
         }
@@ -119,13 +122,13 @@ impl Tree {
     /// What stands at `path`, if it was looked at.
     #[must_use]
     pub fn node(&self, path: &Path) -> Option<&Node> {
-        self.nodes.get(path)
+        self.nodes.get(path.as_os_str())
     }
 
     /// Says whether `path` was looked at.
     #[must_use]
     pub fn knows(&self, path: &Path) -> bool {
-        self.nodes.contains_key(path)
+        self.nodes.contains_key(path.as_os_str())
     }
 }
 
@@ -152,7 +155,7 @@ impl<'a> View<'a> {
         if let Some(changed) = self.overlay.get(path) {
             return changed.as_ref().map_or(Node::Absent, |text| Node::File(Arc::clone(text)));
         }
-        let mut names = match self.tree.nodes.get(path) {
+        let mut names = match self.tree.node(path) {
             Some(Node::File(text)) => return Node::File(Arc::clone(text)),
             Some(Node::Directory(names)) => Some(Arc::clone(names)),
             Some(Node::Absent) | None => None,
@@ -284,7 +287,7 @@ pub struct Closure {
 pub struct Closures<'a> {
     view: View<'a>,
     search: &'a [PathBuf],
-    ids: HashMap<PathBuf, InputId>,
+    ids: HashMap<OsString, InputId>,
     inputs: Vec<Input>,
     nodes: Vec<Node>,
     resolved: HashMap<IncludeTarget, Rc<[InputId]>>,
@@ -403,8 +406,10 @@ impl<'a> Closures<'a> {
 
     /// Whether in this view something is as it was when it was recorded.
     pub fn is_as(&mut self, recorded: &Input) -> bool {
-        let id = self.intern(recorded.path.clone());
-        self.input(id).state == recorded.state
+        match self.ids.get(recorded.path.as_os_str()) {
+            Some(id) => self.input(*id).state == recorded.state,
+            None => self.view.node(&recorded.path).state() == recorded.state,
+        }
     }
 
     fn references_of_text(&mut self, text: &Text) -> Vec<Reference> {
@@ -454,13 +459,18 @@ impl<'a> Closures<'a> {
     }
 
     fn intern(&mut self, path: PathBuf) -> InputId {
-        if let Some(id) = self.ids.get(&path) {
-            return *id;
+        if self.ids.is_empty() {
+            self.ids.reserve(self.view.tree.nodes.len());
         }
+        let new = match self.ids.entry(path.into()) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(new) => new,
+        };
+        let path = PathBuf::from(new.key());
         let node = self.view.node(&path);
         let state = node.state();
         let id = InputId::try_from(self.inputs.len()).unwrap_or(InputId::MAX);
-        self.ids.insert(path.clone(), id);
+        new.insert(id);
         self.inputs.push(Input { path, state });
         self.nodes.push(node);
         self.references.push(None);

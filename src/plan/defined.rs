@@ -114,7 +114,8 @@ impl Plan {
         let forgotten = recorded.filter(|file| !enabled.contains_key(*file)).cloned().collect();
         enabled.retain(|file, _| self.switched.get(file).copied().unwrap_or_else(|| !self.observed.is_disabled(file)));
         let mut closures = Closures::new(view, &self.observed.search);
-        let (mut scopes, mut freshness) = (Scopes::default(), Freshness::new(&self.observed));
+        let (mut scopes, mut freshness) =
+            (Scopes::default(), Freshness::continuing(&self.observed, self.compared.clone()));
         let steps = self.steps.iter().filter_map(|step| Some((&step.file, &step.compile.as_ref()?.text)));
         let compiled: BTreeMap<&FileName, &Arc<Text>> = steps.collect();
         let mut known = Vec::with_capacity(enabled.len());

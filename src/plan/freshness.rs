@@ -15,6 +15,12 @@ use crate::tree::{Closures, Input, InputId, Text};
 /// Compares one view with the ledger's records.
 pub(crate) struct Freshness<'a> {
     observed: &'a Observed,
+    compared: Compared,
+}
+
+/// What was found by comparing one view with the ledger's records.
+#[derive(Debug, Clone)]
+pub(super) struct Compared {
     /// Whether everything in a list of the ledger's is as it was, as far as it was asked.
     lists: Vec<Option<bool>>,
     /// The same of each input.
@@ -25,7 +31,17 @@ impl<'a> Freshness<'a> {
     pub(crate) fn new(observed: &'a Observed) -> Self {
         let ledger = &observed.ledger;
         let (lists, inputs) = (vec![None; ledger.input_list_count()], vec![None; ledger.all_inputs().len()]);
-        Self { observed, lists, inputs }
+        Self::continuing(observed, Compared { lists, inputs })
+    }
+
+    /// Goes on with what was found in the same view.
+    pub(super) fn continuing(observed: &'a Observed, compared: Compared) -> Self {
+        Self { observed, compared }
+    }
+
+    /// What was found.
+    pub(super) fn into_compared(self) -> Compared {
+        self.compared
     }
 
     /// A record of `file`, if it is of this text and everything that the text depends on is as it was.
@@ -99,15 +115,16 @@ impl<'a> Freshness<'a> {
     fn are_as_recorded(&mut self, basis: &Basis, closures: &mut Closures<'_>) -> bool {
         let ledger = &self.observed.ledger;
         let list = basis.input_list();
-        if let Some(known) = self.lists[list as usize] {
+        let Compared { lists, inputs } = &mut self.compared;
+        if let Some(known) = lists[list as usize] {
             return known;
         }
         let mut is_same = |number: &u32| {
             let at = *number as usize;
-            *self.inputs[at].get_or_insert_with(|| closures.is_as(&ledger.all_inputs()[at]))
+            *inputs[at].get_or_insert_with(|| closures.is_as(&ledger.all_inputs()[at]))
         };
         let same = ledger.input_list(list).iter().all(&mut is_same);
-        self.lists[list as usize] = Some(same);
+        lists[list as usize] = Some(same);
         same
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::conflict::{self, Scopes};
 use super::defined::Doubtful;
-use super::freshness::{self, Freshness, Staleness};
+use super::freshness::{self, Compared, Freshness, Staleness};
 use super::goal::{Goal, GoalKind};
 use super::{EntryOf, Expected, Listed, Observed, Source, Standing, Step, Target, installed};
 use crate::document::OnConfined;
@@ -22,6 +22,7 @@ pub(super) struct Weighed {
     pub(super) unchanged: Vec<FileName>,
     pub(super) switched: HashMap<FileName, bool>,
     pub(super) idle_dependents: Vec<FileName>,
+    pub(super) compared: Compared,
 }
 
 /// Gives every goal, and every installed profile that depends on what the goals change, its entry in the report and
@@ -87,7 +88,8 @@ pub(super) fn weigh(goals: &[Goal], observed: &Observed, overlay: &Overlay, draf
         }
         draft.profiles.extend(dependents);
     }
-    Weighed { steps, doubtful: scales.doubtful, unchanged, switched, idle_dependents }
+    let compared = scales.freshness.into_compared();
+    Weighed { steps, doubtful: scales.doubtful, unchanged, switched, idle_dependents, compared }
 }
 
 struct Scales<'a> {
