@@ -6,7 +6,6 @@
 use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use aa_converge::cli::{
@@ -36,9 +35,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// How long the parser may take to tell its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn main() -> ExitCode {
-    match std::panic::catch_unwind(start) {
-        Ok(exit) => ExitCode::from(exit as u8),
+fn main() -> ! {
+    let exit = match std::panic::catch_unwind(start) {
+        Ok(exit) => exit,
         Err(_) => {
             let error = RunError {
                 code: Error::DEFECT.to_owned(),
@@ -46,9 +45,12 @@ fn main() -> ExitCode {
                 remedy: Some("please report it; the next run undoes what this one may have begun".to_owned()),
             };
             let written = print_json(&Draft::default().fail(error, Listing::Changed));
-            ExitCode::from(answered(Exit::Defect, written) as u8)
+            answered(Exit::Defect, written)
         }
-    }
+    };
+    // Nothing but memory is left, which goes with the process: the allocator, asked first, gives it back in hundreds of
+    // pieces.
+    signal_hook::low_level::exit(exit as i32)
 }
 
 fn start() -> Exit {
@@ -64,7 +66,7 @@ fn start() -> Exit {
             };
             return answered(Exit::Usage, written);
         }
-        Err(help) => return answered(Exit::Converged, help.print()),
+        Err(help) => return answered(Exit::Converged, help.print().and_then(|()| io::stdout().flush())),
     };
     match cli.command {
         Command::Apply(args) => apply(&args),
