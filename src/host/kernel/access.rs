@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::stat::stat;
 
 use super::Evidence;
-use super::securityfs::{Places, read_text};
+use super::securityfs::{Places, read_bytes, read_text};
 use crate::error::Error;
 use crate::host::root::Identity;
 
@@ -26,6 +26,8 @@ const CAPABILITIES: [(&str, u32); 2] = [("CAP_MAC_ADMIN", 33), ("CAP_SYS_PTRACE"
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// The mapping of the initial user namespace (user_namespaces(7)): every number to itself.
 const IDENTITY_MAPPING: [&str; 3] = ["0", "0", "4294967295"];
+/// The most that is read of a mapping, in bytes: it has at most 340 lines (user_namespaces(7)).
+const MAX_MAPPING: u64 = 1 << 16;
 
 fn refusal(code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Error {
     Error::Kernel { code, message: message.into(), remedy: remedy.into() }
@@ -132,7 +134,8 @@ fn check_container(places: &Places) -> Result<(), Error> {
     if level.trim().parse().is_ok_and(|level: u32| level > 0) {
         return Ok(());
     }
-    let mapping = read_text(&places.proc.join("self/uid_map")).unwrap_or_default();
+    let mapping = read_bytes(&places.proc.join("self/uid_map"), MAX_MAPPING).unwrap_or_default();
+    let mapping = String::from_utf8_lossy(&mapping);
     let own_users = !mapping.is_empty() && mapping.split_whitespace().ne(IDENTITY_MAPPING);
     let pids = fs_err::read_link(places.proc.join("self/ns/pid")).unwrap_or_default();
     let own_pids = pids != Path::new("") && pids != Path::new(INITIAL_PID_NAMESPACE);

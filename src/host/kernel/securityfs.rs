@@ -25,6 +25,8 @@ use crate::profile::{Mode, ProfileName};
 
 /// The largest list of loaded profiles, or file of features, that is read, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
+/// How much fits of nearly every file of a kernel, in bytes, so that it is read at once.
+const USUAL_TEXT: usize = 4096;
 /// The largest set of compiled policy that is read back, in bytes: a whole system's has about 100 MiB.
 const MAX_RAW_DATA: u64 = 1 << 30;
 /// How deep directories of features and namespaces may nest; today's kernels have three levels.
@@ -372,7 +374,7 @@ fn write_features(directory: &Path, depth: usize, text: &mut Vec<u8>) -> Result<
         if entry.file_type().map_err(cannot_read(&path))?.is_dir() {
             write_features(&path, depth + 1, text)?;
         } else {
-            text.extend(read_bytes(&path, MAX_TEXT).map_err(cannot_read(&path))?);
+            text.extend(read_text(&path).map_err(cannot_read(&path))?.bytes());
         }
         text.extend(b"}\n");
     }
@@ -431,18 +433,38 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
+/// Reads a text that the kernel makes up at once: what is shown by `single_open` (fs/seq_file.c), a parameter
+/// (fs/sysfs/file.c) or a sysctl. A read that leaves room was the last, and to ask once more would double the calls.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    read_bytes(path, MAX_TEXT).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let mut file = open(path)?;
+    let (mut bytes, mut length) = (vec![0; USUAL_TEXT], 0);
+    loop {
+        match file.read(&mut bytes[length..]) {
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if length < bytes.len() {
+            return Ok(String::from_utf8_lossy(&bytes[..length]).into_owned());
+        }
+        if length as u64 > MAX_TEXT {
+            return Err(too_large(MAX_TEXT));
+        }
+        bytes.resize(2 * length, 0);
+    }
 }
 
 pub(super) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // Nearly every file of a kernel fits, and is then read at once.
-    let mut bytes = Vec::with_capacity(4096);
+    let mut bytes = Vec::with_capacity(USUAL_TEXT);
     let read = open(path)?.take(limit + 1).read_to_end(&mut bytes)? as u64;
     if read > limit {
-        return Err(io::Error::other(format!("it has more than {limit} bytes")));
+        return Err(too_large(limit));
     }
     Ok(bytes)
+}
+
+fn too_large(limit: u64) -> io::Error {
+    io::Error::other(format!("it has more than {limit} bytes"))
 }
 
 fn open(path: &Path) -> io::Result<std::fs::File> {
