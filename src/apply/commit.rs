@@ -158,9 +158,11 @@ impl Prepared {
                 (None, _) => drop_journal(&self.host.host),
             }
         });
-        let plan = &mut self.compiled.plan;
-        let cleaned = cleaned.and_then(|()| forget_adopted(&state, &plan.held));
-        Ok(cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle_directories)))
+        // A run that failed may have adopted what it did not need.
+        let has_idle_originals = self.idle.originals || !self.host.lock.follows_nothing_left();
+        let held = &self.compiled.plan.held;
+        let cleaned = cleaned.and_then(|()| if has_idle_originals { forget_adopted(&state, held) } else { Ok(()) });
+        Ok(cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle.directories)))
     }
 
     fn change_files(&mut self) -> Result<(), Failure> {

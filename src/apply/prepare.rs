@@ -19,7 +19,7 @@ use crate::host::replace::{Temporary, random_digits};
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
-use crate::ledger::{self, Compilation, Ledger, LedgerFile, LedgerId, Recorded, Recorder, Stands};
+use crate::ledger::{self, Compilation, Ledger, LedgerFile, LedgerId, Original, Recorded, Recorder, Stands};
 use crate::observe::POLICY_DIR;
 use crate::plan::{Effect, Plan, Reading, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
@@ -36,8 +36,7 @@ pub struct Prepared {
     pub(super) journal: Journal,
     /// The next ledger; none when it stays as it is.
     pub(super) ledger: Option<LedgerFile>,
-    /// The directories that an earlier run made for links, and that no link of this program stands in any more.
-    pub(super) idle_directories: Vec<PolicyPath>,
+    pub(super) idle: Idle,
     /// The new files and links, by effect; none for removals, and for places whose directory does not exist yet.
     pub(super) temporaries: Vec<Option<Temporary>>,
     pub(super) work: KernelWork,
@@ -47,6 +46,15 @@ pub struct Prepared {
     pub(super) sighted: Option<Sighting>,
     /// What becomes of compiled policy that a boot would load.
     pub(super) renewal: Renewal,
+}
+
+/// What earlier runs made and nothing needs any more.
+#[derive(Default)]
+pub(super) struct Idle {
+    /// The directories of links that no link of this program stands in any more.
+    pub(super) directories: Vec<PolicyPath>,
+    /// Whether there are originals, adopted once, that no place goes back to any more.
+    pub(super) originals: bool,
 }
 
 /// A profile that leaves the kernel.
@@ -67,13 +75,13 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
     compiled.plan.draft.elapsed.compile = elapsed_ms(started);
     match assemble(&mut compiled, &host) {
-        Ok(Assembled { journal, ledger, idle_directories, work, renewal }) => Ok(Prepared {
+        Ok(Assembled { journal, ledger, idle, work, renewal }) => Ok(Prepared {
             sighted: compiled.plan.observed.kernel.as_ref().map(Sighting::of),
             host,
             compiled,
             journal,
             ledger,
-            idle_directories,
+            idle,
             temporaries,
             work,
             released: Vec::new(),
@@ -86,7 +94,7 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
 struct Assembled {
     journal: Journal,
     ledger: Option<LedgerFile>,
-    idle_directories: Vec<PolicyPath>,
+    idle: Idle,
     work: KernelWork,
     renewal: Renewal,
 }
@@ -112,7 +120,7 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
     // The next ledger is made of this one, which says what was seen before.
     let renewal = Renewal::of(compiled, host)?;
     let directories = missing_directories(&compiled.plan, &host.root)?;
-    let (ledger, idle_directories) = next_ledger(compiled, &directories).unzip();
+    let (ledger, idle) = next_ledger(compiled, &directories).unzip();
     let ledger = ledger.map(|ledger| ledger.into_file(LedgerId::new(random_digits())));
     let plan = &compiled.plan;
     let journal = Journal {
@@ -122,7 +130,7 @@ fn assemble(compiled: &mut Compiled, locked: &LockedHost) -> Result<Assembled, E
         profiles: profile_changes(compiled, &work, blobs),
         cached: renewal.files.clone(),
     };
-    Ok(Assembled { journal, ledger, idle_directories: idle_directories.unwrap_or_default(), work, renewal })
+    Ok(Assembled { journal, ledger, idle: idle.unwrap_or_default(), work, renewal })
 }
 
 /// What is to be done in the kernel.
@@ -251,9 +259,9 @@ fn place_change(effect: &Effect, host: &Host) -> Result<PlaceChange, Error> {
     Ok(PlaceChange { path: effect.path.clone(), before, after: effect.after.stands() })
 }
 
-/// The next ledger, made from the one that was observed, and the directories of links that it remembers no longer; none
-/// where nothing is changed and nothing new is known. `directories` are those that the run makes.
-fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(Ledger, Vec<PolicyPath>)> {
+/// The next ledger, made from the one that was observed, and what it remembers no longer; none where nothing is changed
+/// and nothing new is known. `directories` are those that the run makes.
+fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(Ledger, Idle)> {
     let plan = &mut compiled.plan;
     let before = &plan.observed.ledger;
     let is_managed = plan.observed.kernel.is_some();
@@ -268,7 +276,13 @@ fn next_ledger(compiled: &mut Compiled, directories: &[PolicyPath]) -> Option<(L
     next.made.extend(directories.iter().filter(|path| path.is_link_directory()).cloned());
     let links = plan.held.iter().filter(|(path, held)| path.is_link() && held.stands != Stands::Absent);
     let used: BTreeSet<PolicyPath> = links.flat_map(|(path, _)| path.parents().collect::<Vec<_>>()).collect();
-    let idle = next.made.difference(&used).cloned().collect();
+    let idle = Idle {
+        directories: next.made.difference(&used).cloned().collect(),
+        originals: next.held().iter().any(|(path, before)| {
+            matches!(before.original, Original::Kept(Stands::File { .. }))
+                && plan.held.get(path).is_none_or(|held| held.original != before.original)
+        }),
+    };
     next.made.retain(|path| used.contains(path));
     if is_managed {
         next.left_loaded.clear();

@@ -44,8 +44,21 @@ fn an_upgrade_of_an_adopted_file_becomes_the_original() {
     host.write("one", &upgraded);
     let run = host.converge(&wanted);
     assert!(has_reason(run.entry("one"), "adopted"), "{run:#?}");
+    let kept = || fs_err::read_dir(host.path("var/lib/aa-converge/adopted")).unwrap().count();
+    assert_eq!(kept(), 1, "the first version is of no use any more");
     host.converge(&document(&json!([])));
     assert_eq!(host.read("one"), upgraded);
+    assert_eq!(kept(), 0);
+}
+
+#[test]
+fn what_a_refused_run_adopted_is_forgotten() {
+    let host = Scratch::new();
+    host.write("one", profile("one").replace("data", "version-1"));
+    let broken = json!({ "file": "two", "content": "profile two /opt/two {\n  no such rule,\n}\n" });
+    host.apply(&document(&json!([entry("one"), broken]))).expect(4);
+    host.converge(&document(&json!([entry("three")])));
+    assert_eq!(fs_err::read_dir(host.path("var/lib/aa-converge/adopted")).unwrap().count(), 0);
 }
 
 #[test]
