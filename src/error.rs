@@ -86,7 +86,7 @@ pub enum Error {
         /// Why the first cannot be removed.
         source: io::Error,
     },
-    /// SIGINT or SIGTERM came before the first effect.
+    /// SIGINT, SIGTERM or SIGHUP came before the first effect.
     #[error("interrupted before anything was changed")]
     Interrupted,
     /// The call itself is wrong.
@@ -150,7 +150,10 @@ impl Error {
             Self::NoPolicyDirectory { .. } => "install the package apparmor there, or give another --root",
             Self::ChangedMeanwhile { .. } => "run it again",
             Self::LockHeld { .. } => "wait until the other run has ended, or give --lock-timeout more seconds",
-            Self::Compile { .. } => "correct the profiles that have an `error` in the report; nothing was changed",
+            Self::Compile { .. } => {
+                "correct what each `error` in the report names: the profile, or what kept the parser from compiling it; \
+                 nothing was changed"
+            }
             Self::Untrusted { remedy, .. } | Self::Parser { remedy, .. } | Self::Kernel { remedy, .. } => remedy,
             Self::BootCache { .. } => {
                 "remove these entries where their file system is made or mounted read-write, or take the place of the \

@@ -17,6 +17,7 @@ pub mod packages;
 pub mod parser;
 pub mod replace;
 pub mod root;
+pub mod signals;
 pub mod spool;
 pub mod stage;
 

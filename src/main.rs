@@ -19,6 +19,7 @@ use aa_converge::host::kernel::Access;
 use aa_converge::host::parser::Cancel;
 use aa_converge::host::replace::Draft as ReportFile;
 use aa_converge::host::root::Entry;
+use aa_converge::host::signals::Signals;
 use aa_converge::host::{Host, Options as HostOptions};
 use aa_converge::ledger::Attributes;
 use aa_converge::report::{self, Colour, Diffs, Draft, Exit, Listing, Report, RunError, SaltReport};
@@ -193,9 +194,14 @@ fn colour() -> Colour {
     if io::stdout().is_terminal() && !refused { Colour::On } else { Colour::Off }
 }
 
-/// Has SIGINT and SIGTERM end the run before its first effect; from then on they are too late.
+/// Has the signals of somebody who goes away end the run before its first effect; from then on they are too late. One
+/// that whoever started us has us ignore, as nohup(1) does with SIGHUP, stays ignored.
 fn cancel_on_signals(host: &Host) -> Result<(), Error> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let ignored = Signals::ignored();
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        if ignored.contains(signal) {
+            continue;
+        }
         let socket = host.cancel.trigger_socket().map_err(no_sockets)?;
         signal_hook::low_level::pipe::register(signal, socket).map_err(no_sockets)?;
     }

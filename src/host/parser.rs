@@ -411,7 +411,10 @@ impl<'a> Run<'a> {
 
     fn timed_out(&self, source: Source<'_>) -> CompileError {
         let seconds = self.limits.time.as_secs_f32();
-        CompileError::of(source.file, format!("apparmor_parser was killed because it took longer than {seconds} s"))
+        CompileError::of(
+            source.file,
+            format!("apparmor_parser was killed because it took longer than {seconds} s (--parser-timeout)"),
+        )
     }
 }
 

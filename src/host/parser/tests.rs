@@ -310,7 +310,7 @@ fn a_hanging_parser_and_its_children_are_killed() {
     let (fifo, ours) = bench.fifo();
     let script = format!("exec 9> {}\nsleep 1000 & sleep 1000", fifo.display());
     let error = bench.run(&script, Duration::from_millis(300)).unwrap_err();
-    assert_eq!(error.message, "apparmor_parser was killed because it took longer than 0.3 s");
+    assert_eq!(error.message, "apparmor_parser was killed because it took longer than 0.3 s (--parser-timeout)");
     wait_for(&ours, PollFlags::HUP);
 }
 

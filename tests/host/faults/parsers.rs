@@ -153,7 +153,7 @@ fn processes(words: &str) -> usize {
 
 #[test]
 fn interrupted_while_a_profile_compiles() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let host = Scratch::new();
         let started = host.outside("started");
         let parser = host.stand_in_parser(&format!("touch {}; exec sleep 600", started.display()));
@@ -169,6 +169,30 @@ fn interrupted_while_a_profile_compiles() {
         wait_for("no parser is left behind", || processes(host.root().to_str().unwrap()) == 0);
         host.converge(&profiles(json!([entry("one"), entry("two")])));
     }
+}
+
+/// As nohup(1) and a shell without job control have them ignored.
+#[test]
+fn what_whoever_started_it_ignores_does_not_interrupt() {
+    let host = Scratch::new();
+    let (started, go) = (host.outside("started"), host.outside("go"));
+    let parser = host.stand_in_parser(&format!(
+        "touch {}; while [ ! -e {} ]; do sleep 0.05; done; exec {PARSER} \"$@\"",
+        started.display(),
+        go.display()
+    ));
+    let document = profiles(json!([entry("one")])).to_string();
+    let program = host.apply_command(&["--parser", &parser], &document);
+    let mut ignoring = command("sh");
+    ignoring.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]).arg(program.get_program()).args(program.get_args());
+    ignoring.stdin(Scratch::input(document));
+    let child = start(&mut ignoring);
+    wait_for("the parser starts", || started.exists());
+    interrupt(&child, Signal::SIGHUP);
+    interrupt(&child, Signal::SIGINT);
+    fs_err::write(&go, "").unwrap();
+    Run::end_of(child).expect(0);
+    assert!(host.has("one"));
 }
 
 #[test]
