@@ -87,6 +87,13 @@ pub struct Reading {
     pub definitions: Vec<Definition>,
 }
 
+impl Reading {
+    fn of(file: &FileName, text: &Text, definitions: Vec<Definition>, closures: &mut Closures<'_>) -> Self {
+        let inputs = closures.of(text).inputs.iter().map(|id| closures.input(*id).clone()).collect();
+        Self { file: file.clone(), text: text.digest(), inputs, definitions }
+    }
+}
+
 /// What a file defines.
 enum Known<'a> {
     /// It is as it was when it was recorded.
@@ -114,19 +121,10 @@ impl Plan {
         let forgotten = recorded.filter(|file| !enabled.contains_key(*file)).cloned().collect();
         enabled.retain(|file, _| self.switched.get(file).copied().unwrap_or_else(|| !self.observed.is_disabled(file)));
         let mut closures = Closures::new(view, &self.observed.search);
-        let (mut scopes, mut freshness) =
-            (Scopes::default(), Freshness::continuing(&self.observed, self.compared.clone()));
+        let mut scopes = Scopes::default();
         let steps = self.steps.iter().filter_map(|step| Some((&step.file, &step.compile.as_ref()?.text)));
         let compiled: BTreeMap<&FileName, &Arc<Text>> = steps.collect();
-        let mut known = Vec::with_capacity(enabled.len());
-        for (file, text) in &enabled {
-            let current = freshness.current(file, text, &mut closures).filter(|_| !compiled.contains_key(file));
-            let definitions = match current {
-                Some(record) => Known::ByRecord(record),
-                None => Known::ByText(conflict::definitions(text, &mut closures, &mut scopes)),
-            };
-            known.push((file, definitions));
-        }
+        let known = self.known(&enabled, &compiled, &mut closures, &mut scopes);
         let mut found = Definitions::default();
         for (file, definitions) in &known {
             match definitions {
@@ -152,16 +150,29 @@ impl Plan {
                 Known::ByText(by_text) if compiled.contains_key(file) => {
                     definitions.insert(file.clone(), by_text);
                 }
-                Known::ByText(definitions) => {
-                    let text = &enabled[file];
-                    let inputs = closures.of(text).inputs.iter().map(|id| closures.input(*id).clone()).collect();
-                    read.push(Reading { file: file.clone(), text: text.digest(), inputs, definitions });
-                }
+                Known::ByText(by_text) => read.push(Reading::of(file, &enabled[file], by_text, &mut closures)),
             }
         }
         let was_read = self.observed.ledger.read().keys();
         let unread = was_read.filter(|file| !of_use.contains(file)).cloned().collect();
         Ok(Defined { files, compiled: definitions, forgotten, read, unread, unchanged: self.unchanged() })
+    }
+
+    /// What each file defines: as it was recorded, unless that is out of date or to be compiled anew.
+    fn known<'p>(
+        &'p self,
+        enabled: &'p BTreeMap<FileName, Arc<Text>>,
+        compiled: &BTreeMap<&FileName, &Arc<Text>>,
+        closures: &mut Closures<'_>,
+        scopes: &mut Scopes,
+    ) -> Vec<(&'p FileName, Known<'p>)> {
+        let mut freshness = Freshness::continuing(&self.observed, self.compared.clone());
+        let known = enabled.iter().map(|(file, text)| {
+            let current = freshness.current(file, text, closures).filter(|_| !compiled.contains_key(file));
+            let by_text = || Known::ByText(conflict::definitions(text, closures, scopes));
+            (file, current.map_or_else(by_text, Known::ByRecord))
+        });
+        known.collect()
     }
 
     fn unchanged(&self) -> BTreeMap<FileName, ProfileEntry> {
