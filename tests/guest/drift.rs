@@ -87,6 +87,24 @@ fn profiles_are_looked_at_only_after_something_was_loaded_and_then_only_ours() {
     assert_eq!(opened_of_profiles(&guest, &document), [""; 0]);
 }
 
+/// The kernel names the directories of `one` and `/one` alike, but for a number.
+#[test]
+fn a_profile_whose_directory_looks_like_ours_is_not_taken_for_it() {
+    let guest = Guest::fresh();
+    let document = document(json!([simple("one")]));
+    guest.converge(&document);
+    let right = policy()["one"].clone();
+    kernel::load("profile /one {\n  file,\n}\n");
+    guest.expect_in_sync(&document);
+    let foreign = policy()["/one"].clone();
+    kernel::load(&profile("one").replace("/opt/data/one r", "/** rw"));
+    guest.converge(&document);
+    assert_eq!(policy()["one"], right);
+    kernel::remove("one");
+    guest.converge(&document);
+    assert_eq!((&policy()["one"], &policy()["/one"]), (&right, &foreign));
+}
+
 #[test]
 fn old_policy_in_the_parsers_cache_does_not_come_back() {
     let guest = Guest::fresh();

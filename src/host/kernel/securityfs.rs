@@ -1,7 +1,8 @@
 //! The running kernel, through its files: `/sys/kernel/security/apparmor` (security/apparmor/apparmorfs.c), the
 //! module's parameters and procfs. Measured on Linux 6.1 and 6.12.
 //!
-//! **Invariant:** what the kernel lists is read by name, never guessed from the name of a directory: those are mangled.
+//! **Invariant:** what is loaded is taken from the kernel's list, never from the names of directories: those are mangled,
+//! and tell only which directories may be a listed profile's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
@@ -55,6 +56,15 @@ impl Places {
     pub(super) fn exists(&self, path: &Path) -> bool {
         fs_err::symlink_metadata(path).is_ok()
     }
+}
+
+/// What is known of profiles whose directories are looked for.
+#[derive(Clone, Copy)]
+enum Known {
+    /// The kernel has just listed them.
+    Loaded,
+    /// Perhaps they are not there, and others are whose directories look the same.
+    Wanted,
 }
 
 /// The running kernel.
@@ -141,8 +151,13 @@ impl Securityfs {
         }
     }
 
-    /// The directories of those of `names` that are loaded.
-    fn directories(&self, names: &BTreeSet<ProfileName>) -> Result<BTreeMap<ProfileName, PathBuf>, Error> {
+    /// The directories of those of `names` that are loaded. Where all of them just were, one that alone could be a
+    /// profile's is the profile's.
+    fn directories(
+        &self,
+        names: &BTreeSet<ProfileName>,
+        known: Known,
+    ) -> Result<BTreeMap<ProfileName, PathBuf>, Error> {
         let mut listings: HashMap<PathBuf, HashMap<Vec<u8>, Vec<PathBuf>>> = HashMap::new();
         let mut found = BTreeMap::new();
         for name in names {
@@ -161,16 +176,11 @@ impl Securityfs {
                         new.insert(listing)
                     }
                 };
-                let candidates = listing.get(&mangled(component.as_bytes())).into_iter().flatten();
-                directory = None;
-                for candidate in candidates {
-                    if read_if_there(&candidate.join("name"))?
-                        .is_some_and(|it| it.strip_suffix('\n') == Some(component))
-                    {
-                        directory = Some(candidate.clone());
-                        break;
-                    }
-                }
+                let candidates = listing.get(&mangled(component.as_bytes())).map_or(&[][..], Vec::as_slice);
+                directory = match (candidates, known) {
+                    ([only], Known::Loaded) => Some(only.clone()),
+                    _ => named(candidates, component)?,
+                };
             }
             if let Some(directory) = directory {
                 found.insert(name.clone(), directory);
@@ -230,7 +240,7 @@ impl Kernel for Securityfs {
         let mut loaded: BTreeMap<ProfileName, Loaded> = loaded_profiles(&list);
         let here: BTreeSet<ProfileName> = ours.iter().filter(|name| loaded.contains_key(*name)).cloned().collect();
         let mut raw = RawData::default();
-        for (name, directory) in self.directories(&here)? {
+        for (name, directory) in self.directories(&here, Known::Loaded)? {
             let hash = self.hash(&name, &directory, &mut raw)?;
             if let Some(loaded) = loaded.get_mut(&name) {
                 loaded.hash = hash;
@@ -242,7 +252,7 @@ impl Kernel for Securityfs {
     fn saved(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<SavedProfile>, Error> {
         let mut raw = RawData::default();
         let mut saved = Vec::new();
-        for (name, directory) in self.directories(names)? {
+        for (name, directory) in self.directories(names, Known::Wanted)? {
             let profile = raw.profile(&name, &directory)?;
             // Bytes that are not what the kernel runs, because somebody replaces it just now, are not kept.
             let shown = self.hash(&name, &directory, &mut RawData::default())?;
@@ -323,6 +333,16 @@ impl Set {
         });
         Ok(Some(Self { profiles: profiles.collect(), bytes }))
     }
+}
+
+/// The one of these directories whose profile has this name.
+fn named(directories: &[PathBuf], name: &str) -> Result<Option<PathBuf>, Error> {
+    for directory in directories {
+        if read_if_there(&directory.join("name"))?.is_some_and(|it| it.strip_suffix('\n') == Some(name)) {
+            return Ok(Some(directory.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads `name (mode)` lines. One whose name is not UTF-8 cannot be ours and is left out.
