@@ -117,7 +117,7 @@ impl Lock {
         self.file.write_all(text.as_bytes())
     }
 
-    /// Whether the run before this one, in the same boot, left nothing behind. Where it is not known, none did.
+    /// Whether the run before this one, in the same boot, left nothing behind; not so where that is unknown.
     #[must_use]
     pub fn follows_nothing_left(&self) -> bool {
         self.follows_nothing_left
