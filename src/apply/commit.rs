@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::host::dir::Dir;
 use crate::host::kernel::Process;
 use crate::host::replace::Temporary;
+use crate::host::spool::Spool;
 use crate::ledger::Attributes;
 use crate::observe::{JOURNAL_DIR, POLICY_DIR, SIGHTING, STATE_DIR, standing_of};
 use crate::plan::{Effect, EntryOf, Standing};
@@ -109,7 +110,7 @@ impl Prepared {
     fn transact(&mut self, stage: &mut Stage) -> Result<Result<(), Error>, Failure> {
         let changes = !self.journal.is_empty() || !self.journal.cached.is_empty();
         if !changes && self.ledger.is_none() {
-            return Ok(Ok(()));
+            return Ok(self.forget_originals());
         }
         let state = self.host.host.root.private_dir(Path::new(STATE_DIR))?;
         let journal_directory = if changes { Some(state.private_dir(JOURNAL_DIR)?) } else { None };
@@ -151,18 +152,25 @@ impl Prepared {
         let spool = self.compiled.spool.take();
         let cleaned = thread::scope(|scope| {
             // The cache was the last to read what was compiled.
-            scope.spawn(move || drop(spool));
-            match (&self.ledger, changes) {
+            let removed = scope.spawn(move || spool.map_or(Ok(()), Spool::remove));
+            let cleaned = match (&self.ledger, changes) {
                 (Some(_), true) => state.sync().and_then(|()| outdate_journal(&state)),
                 (Some(_), false) => state.sync(),
                 (None, _) => drop_journal(&self.host.host),
-            }
+            };
+            cleaned.and(removed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
-        // A run that failed may have adopted what it did not need.
-        let has_idle_originals = self.idle.originals || !self.host.lock.follows_nothing_left();
-        let held = &self.compiled.plan.held;
-        let cleaned = cleaned.and_then(|()| if has_idle_originals { forget_adopted(&state, held) } else { Ok(()) });
+        let cleaned = cleaned.and_then(|()| self.forget_originals());
         Ok(cleaned.and_then(|()| remove_empty(&self.host.host.root, &self.idle.directories)))
+    }
+
+    /// Removes the originals that no place goes back to: those that were given up, and what a run adopted that failed.
+    fn forget_originals(&self) -> Result<(), Error> {
+        if !self.idle.originals && self.host.lock.follows_nothing_left() {
+            return Ok(());
+        }
+        let state = self.host.host.root.existing_private_dir(Path::new(STATE_DIR))?;
+        state.map_or(Ok(()), |state| forget_adopted(&state, &self.compiled.plan.held))
     }
 
     fn change_files(&mut self) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::host::dir::Removal;
 use crate::host::kernel::{Evidence, Kernel, KernelState, Loaded};
 use crate::host::replace::random_digits;
+use crate::host::spool::Spool;
 use crate::host::{Host, LockedHost};
 use crate::journal::{Journal, LoadedPolicy, PlaceChange, ProfileChange, SavedPolicy};
 use crate::ledger::{LedgerId, Stands};
@@ -396,5 +397,5 @@ fn sweep(locked: &LockedHost) -> Result<(), Error> {
     for directory in policy.iter().chain(&state).chain([locked.lock.dir()]) {
         directory.sweep_temporaries()?;
     }
-    Ok(())
+    Spool::sweep(&locked.lock)
 }

@@ -29,18 +29,26 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Makes a spool in `/run/aa-converge` below the root, and removes what killed runs left of theirs.
+    /// Makes a spool in `/run/aa-converge` below the root.
     ///
     /// # Errors
-    /// It cannot be made, or an old one cannot be removed.
+    /// It cannot be made.
     pub fn create(lock: &Lock) -> Result<Self, Error> {
+        Self::below(lock.dir(), PREFIX)
+    }
+
+    /// Removes what killed runs left of theirs in `/run/aa-converge`.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn sweep(lock: &Lock) -> Result<(), Error> {
         let parent = lock.dir();
         for old in parent.list()? {
             if old.name.to_str().is_some_and(|name| name.starts_with(PREFIX)) {
                 let _gone = parent.remove_tree(old.name)?;
             }
         }
-        Self::below(parent, PREFIX)
+        Ok(())
     }
 
     /// Makes a spool in a directory for temporary files, such as `/tmp`: for a run that must leave the root untouched.
@@ -83,13 +91,27 @@ impl Spool {
     }
 }
 
-impl Drop for Spool {
-    fn drop(&mut self) {
+impl Spool {
+    /// Removes it, as dropping does, and says how that went.
+    ///
+    /// # Errors
+    /// Something of it stays.
+    pub fn remove(mut self) -> Result<(), Error> {
+        self.clear()
+    }
+
+    fn clear(&mut self) -> Result<(), Error> {
         for removal in self.discarding.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ended = removal.join();
         }
+        self.parent.remove_tree(&self.name).map(drop)
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
         // A failure has no one to go to; the next run removes what stays.
-        let _ = self.parent.remove_tree(&self.name);
+        let _ = self.clear();
     }
 }
 

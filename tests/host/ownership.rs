@@ -54,11 +54,14 @@ fn an_upgrade_of_an_adopted_file_becomes_the_original() {
 #[test]
 fn what_a_refused_run_adopted_is_forgotten() {
     let host = Scratch::new();
+    host.converge(&document(&json!([entry("three")])));
     host.write("one", profile("one").replace("data", "version-1"));
     let broken = json!({ "file": "two", "content": "profile two /opt/two {\n  no such rule,\n}\n" });
     host.apply(&document(&json!([entry("one"), broken]))).expect(4);
-    host.converge(&document(&json!([entry("three")])));
-    assert_eq!(fs_err::read_dir(host.path("var/lib/aa-converge/adopted")).unwrap().count(), 0);
+    let kept = || fs_err::read_dir(host.path("var/lib/aa-converge/adopted")).unwrap().count();
+    assert_eq!(kept(), 1);
+    assert!(!host.converge(&document(&json!([entry("three")]))).changed());
+    assert_eq!(kept(), 0, "a run that changes nothing else does so as well");
 }
 
 #[test]
