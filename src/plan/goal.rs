@@ -8,7 +8,7 @@ use super::{Effect, EntryOf, Observed, Standing, Target};
 use crate::document::{
     Content, Desired, DesiredFile, DesiredProfile, IfMissing, OnConfined, ProfileWant, Prune, WantedMode,
 };
-use crate::ledger::{Held, Original, Stands};
+use crate::ledger::{Attributes, Held, Original, Stands};
 use crate::problem::{Problem, ProblemCode};
 use crate::profile::{DISABLE, Digest, FORCE_COMPLAIN, FileName, Mode, ModeScope, Owner, PolicyPath};
 use crate::report::{Change, Reason};
@@ -179,6 +179,17 @@ struct Maker<'a> {
     warnings: &'a mut Vec<String>,
 }
 
+/// A profile that an entry without a text is about.
+struct Installed {
+    /// What stands there; none if this program had removed it.
+    current: Option<Arc<Text>>,
+    /// What it is apart from what this program made of it.
+    base: Arc<Text>,
+    attributes: Attributes,
+    /// What the place goes back to so far.
+    before: Original,
+}
+
 impl Maker<'_> {
     fn include(&mut self, file: DesiredFile) -> Option<Goal> {
         self.uncovered.remove(&file.path);
@@ -277,7 +288,7 @@ impl Maker<'_> {
         if_missing: IfMissing,
     ) -> Option<Goal> {
         let (disable, force) = (PolicyPath::disable_link(file), PolicyPath::force_complain_link(file));
-        let Standing::File(current, attributes) = self.observed.standing(&goal.main).clone() else {
+        let Some(Installed { current, base, attributes, before }) = self.installed(&goal.main) else {
             let missing = format!("`{file}` is not installed, and the entry brings no text");
             match if_missing {
                 IfMissing::Skip => {
@@ -293,13 +304,6 @@ impl Maker<'_> {
                 ),
             }
             return None;
-        };
-        let held = self.observed.ledger.held().get(&goal.main);
-        let wrote = held.filter(|held| is_content(&held.stands, &current)).map(|held| &held.original);
-        let (base, before) = match (wrote, self.observed.originals.get(&goal.main)) {
-            (Some(kept @ Original::Kept(_)), Some(text)) => (Arc::clone(text), kept.clone()),
-            (Some(Original::Nothing), _) => (Arc::clone(&current), Original::Nothing),
-            _ => (Arc::clone(&current), Original::Untouched),
         };
         let mut text = Arc::clone(&base);
         let mut forced = mode == WantedMode::Disabled && self.is_idle_link(&force);
@@ -318,15 +322,15 @@ impl Maker<'_> {
             }
         }
         let edited = text.digest() != base.digest();
-        let original = match before {
-            Original::Kept(_) if !edited => Original::Untouched,
-            Original::Untouched if edited => {
-                goal.adoptions.push(Arc::clone(&current));
+        let original = match (before, &current) {
+            (Original::Kept(_), _) if !edited => Original::Untouched,
+            (Original::Untouched, Some(current)) if edited => {
+                goal.adoptions.push(Arc::clone(current));
                 Original::Kept(Stands::File { sha256: current.digest(), attributes })
             }
-            unchanged => unchanged,
+            (unchanged, _) => unchanged,
         };
-        if text.digest() != current.digest() {
+        if current.is_none_or(|current| text.digest() != current.digest()) {
             goal.reasons.push(Reason::MODE.into());
         }
         let target = Target::File(text, attributes);
@@ -336,6 +340,31 @@ impl Maker<'_> {
         self.put_link(&mut goal, &disable, file, mode == WantedMode::Disabled);
         self.put_link(&mut goal, &force, file, forced);
         Some(goal)
+    }
+
+    /// What an entry that brings no text starts from; none where there is nothing.
+    fn installed(&self, main: &PolicyPath) -> Option<Installed> {
+        let held = self.observed.ledger.held().get(main);
+        let kept = self.observed.originals.get(main);
+        match (self.observed.standing(main), held) {
+            (Standing::File(current, attributes), held) => {
+                let wrote = held.filter(|held| is_content(&held.stands, current)).map(|held| &held.original);
+                let (base, before) = match (wrote, kept) {
+                    (Some(original @ Original::Kept(_)), Some(text)) => (text, original.clone()),
+                    (Some(Original::Nothing), _) => (current, Original::Nothing),
+                    _ => (current, Original::Untouched),
+                };
+                let (current, base) = (Some(Arc::clone(current)), Arc::clone(base));
+                Some(Installed { current, base, attributes: *attributes, before })
+            }
+            // It was to be absent until now, and comes back.
+            (Standing::Absent, Some(Held { stands: Stands::Absent, original, .. })) => {
+                let Original::Kept(Stands::File { attributes, .. }) = original else { return None };
+                let base = Arc::clone(kept?);
+                Some(Installed { current: None, base, attributes: *attributes, before: original.clone() })
+            }
+            _ => None,
+        }
     }
 
     /// Whether a file that `text` includes has a header that keeps its mode: a link would force it all the same.

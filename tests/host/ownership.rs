@@ -64,6 +64,31 @@ fn what_a_refused_run_adopted_is_forgotten() {
     assert_eq!(kept(), 0, "a run that changes nothing else does so as well");
 }
 
+/// Whether or not what is not listed is given up.
+#[test]
+fn a_profile_that_was_to_be_absent_comes_back_in_the_mode_that_is_asked_for() {
+    for prune in [true, false] {
+        let host = Scratch::new();
+        host.write("one", profile("one"));
+        let document = |entry| json!({ "version": 1, "owner": "test", "prune": prune, "profiles": [entry] });
+        host.converge(&document(json!({ "file": "one", "state": "absent" })));
+        assert!(!host.has("one"));
+        let run = host.converge(&document(json!({ "file": "one", "mode": "kill" })));
+        assert_eq!(run.entry("one")["action"], "create");
+        assert_eq!(run.entry("one")["loaded"][0]["mode"]["after"], "kill");
+        host.converge(&document(json!({ "file": "one", "mode": "complain", "if_missing": "skip" })));
+        assert_eq!(host.read("one"), profile("one"), "a link does it");
+        host.converge(&document(json!({ "file": "one", "state": "absent" })));
+        let run = host.converge(&document(json!({ "file": "one", "mode": "complain", "if_missing": "skip" })));
+        assert_eq!(run.entry("one")["loaded"][0]["mode"]["after"], "complain");
+        assert!(!run.warns("not installed"));
+        let run = host.converge(&json!({ "version": 1, "owner": "test", "prune": true, "allow_empty": true }));
+        assert!(run.changed());
+        assert_eq!(host.read("one"), profile("one"));
+        assert!(!host.has("force-complain/one"));
+    }
+}
+
 #[test]
 fn an_edit_of_a_file_that_is_ours_from_the_start_is_no_original() {
     let host = Scratch::new();
