@@ -28,7 +28,7 @@ const NAME: &str = "lock";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// What stands in the file before the boot in which a run ended that left nothing behind.
 const LEFT_NOTHING_IN: &str = "nothing was left in boot ";
-/// The most that is read of the file, and of that which names the boot, in bytes.
+/// The most that is read of the file, in bytes: more than any run writes to it.
 const MAX_SIGNED: u64 = 128;
 
 /// How long a waiting run rests between two attempts. Whether it was interrupted has to be asked for again and again
