@@ -3,8 +3,9 @@
 //! **Invariants:** only this file prints, reads the environment or ends the process. Whatever happens, standard output
 //! gets exactly one value; a closed one changes nothing.
 
-use std::io::{self, IsTerminal as _, Read, Write as _};
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -136,7 +137,7 @@ fn converge(args: &ApplyArgs) -> Result<Report, Error> {
     let report = if args.check {
         run::check(&document, &host, options, &progress)
     } else {
-        run::apply(&document, host, options, &progress)
+        run::apply(document, host, options, &progress)
     };
     bar.finish_and_clear();
     Ok(report)
@@ -218,28 +219,34 @@ fn read_document(path: &Path, cancel: &Cancel) -> Result<Vec<u8>, Error> {
         if io::stdin().is_terminal() {
             eprint("reading the document from standard input (end with Ctrl-D)\n");
         }
-        read_to_limit(&mut io::stdin().lock(), cancel)
+        io::stdin().as_fd().try_clone_to_owned().and_then(|input| read_to_limit(input.into(), cancel))
     } else {
-        fs_err::File::open(path).and_then(|file| read_to_limit(&mut file.into_file(), cancel))
+        fs_err::File::open(path).and_then(|file| read_to_limit(file.into_file(), cancel))
     };
     bytes.map_err(cannot)?.ok_or(Error::Interrupted)
 }
 
-/// Reads to the end, or to one byte more than a document may have. `None` if it was interrupted.
-fn read_to_limit<R: Read + AsFd>(input: &mut R, cancel: &Cancel) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    let mut chunk = vec![0; 1 << 16];
-    while bytes.len() <= MAX_DOCUMENT {
-        if !cancel.lets_read(&*input)? {
+/// Reads to the end, or beyond what a document may have. `None` if it was interrupted.
+fn read_to_limit(mut input: File, cancel: &Cancel) -> io::Result<Option<Vec<u8>>> {
+    // A file is read at once, into memory that does not grow; of anything else the size is not known.
+    let size = input.metadata().map_or(0, |metadata| metadata.len());
+    let room = usize::try_from(size).map_or(MAX_DOCUMENT, |size| size.min(MAX_DOCUMENT)) + 1;
+    let (mut bytes, mut filled) = (vec![0; room], 0);
+    while filled <= MAX_DOCUMENT {
+        if filled == bytes.len() {
+            bytes.resize(filled + filled.max(1 << 16), 0);
+        }
+        if !cancel.lets_read(&input)? {
             return Ok(None);
         }
-        match input.read(&mut chunk) {
+        match input.read(&mut bytes[filled..]) {
             Ok(0) => break,
-            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+            Ok(length) => filled += length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    bytes.truncate(filled);
     Ok(Some(bytes))
 }
 

@@ -32,11 +32,13 @@ pub struct Options {
 
 /// Makes the host what the document says.
 #[must_use]
-pub fn apply(json: &[u8], host: Host, options: Options, progress: &Progress<'_>) -> Report {
-    let desired = match document::parse(json) {
+pub fn apply(json: Vec<u8>, host: Host, options: Options, progress: &Progress<'_>) -> Report {
+    let desired = match document::parse(&json) {
         Ok(desired) => desired,
         Err(problems) => return Draft::default().refuse(Error::Document(problems), options.listing),
     };
+    // What stands on the host takes about as much memory next.
+    drop(json);
     let mut host = match host.lock(options.lock_timeout) {
         Ok(host) => host,
         Err(error) => return Draft::default().refuse(error, options.listing),

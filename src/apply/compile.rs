@@ -74,14 +74,14 @@ pub(super) struct CompiledStep {
     pub(super) differs: bool,
 }
 
-/// Compiles all steps of `plan`. While they compile, a thread of its own finds what the host's files define then, and
-/// runs `beside` if nothing is wrong with that.
-pub(super) fn compile<T: Send>(
+/// Compiles all steps of `plan`. While they compile, finds what the host's files define then, and runs `beside` if
+/// nothing is wrong with that.
+pub(super) fn compile<T>(
     mut plan: Plan,
     host: &Host,
     spool: SpoolIn<'_>,
     progress: &Progress<'_>,
-    beside: impl FnOnce() -> Result<T, Error> + Send,
+    beside: impl FnOnce() -> Result<T, Error>,
 ) -> Result<(Compiled, T), Box<Refusal>> {
     let sources = plan.steps.iter().enumerate().filter_map(|(step, it)| Some((step, it.compile.as_ref()?)));
     let sources: Vec<(usize, &Source)> = sources.collect();
@@ -106,16 +106,18 @@ pub(super) fn compile<T: Send>(
         Ok(spool) => spool,
         Err(error) => return Err(refused_early(error, plan)),
     };
+    let told = |done: usize, total: usize, file: &str| {
+        progress(done, total, file);
+        if is_refused.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let compile = || compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, &told);
     let run = || -> Result<_, Error> {
         thread::scope(|scope| {
-            let beside = scope.spawn(beside);
-            let told = |done: usize, total: usize, file: &str| {
-                progress(done, total, file);
-                if is_refused.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            };
-            let blobs = compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, &told);
-            let besides = match beside.join() {
-                Ok(besides) => besides,
+            // To wait for the parser takes less memory than what is done meanwhile, and a new thread gets new memory.
+            let blobs = scope.spawn(compile);
+            let besides = beside();
+            let blobs = match blobs.join() {
+                Ok(blobs) => blobs,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             // Why the files cannot stand together is why the compiling was broken off.

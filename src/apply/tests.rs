@@ -47,7 +47,7 @@ impl Bench {
 
     fn apply(&self, document: &Value) -> Report {
         let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
-        run::apply(document.to_string().as_bytes(), self.host(), options, &|_, _, _| {})
+        run::apply(document.to_string().into_bytes(), self.host(), options, &|_, _, _| {})
     }
 
     fn check(&self, document: &Value) -> Report {
@@ -301,7 +301,7 @@ fn a_run_without_the_kernel_does_not_undo_half_of_one() {
     let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
     let mut host = bench.host();
     host.kernel = None;
-    let report = run::apply(before.to_string().as_bytes(), host, options, &|_, _, _| {});
+    let report = run::apply(before.to_string().into_bytes(), host, options, &|_, _, _| {});
     assert_eq!((report.exit(false), report.error.unwrap().code.as_str()), (Exit::Refused, "recovery"));
     assert_eq!(bench.files(), files);
 }
@@ -528,7 +528,7 @@ fn what_a_run_without_the_kernel_gave_up_is_removed_by_the_next_with_it() {
     let options = Options { diffs: Diffs::Omitted, listing: Listing::All, lock_timeout: Duration::from_secs(10) };
     let mut host = bench.host();
     host.kernel = None;
-    let skipped = run::apply(renamed.to_string().as_bytes(), host, options, &|_, _, _| {});
+    let skipped = run::apply(renamed.to_string().into_bytes(), host, options, &|_, _, _| {});
     assert_eq!(skipped.exit(false), Exit::Converged, "{skipped:#?}");
     assert!(bench.check(&renamed).changed);
     let report = bench.apply(&renamed);

@@ -27,7 +27,7 @@ pub use access::Access;
 pub use securityfs::Securityfs;
 
 /// The kernel's policy, as seen from the current policy namespace.
-pub trait Kernel: Send {
+pub trait Kernel: Send + Sync {
     /// What policy may be compiled for: the kernel's features in the form that `aa-features-abi -x` writes and
     /// `apparmor_parser --kernel-features` reads.
     ///

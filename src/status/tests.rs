@@ -62,7 +62,7 @@ impl Bench {
     }
 
     fn apply(&self, document: &Value) -> Report {
-        let report = run::apply(document.to_string().as_bytes(), self.host(), Self::options(), &|_, _, _| {});
+        let report = run::apply(document.to_string().into_bytes(), self.host(), Self::options(), &|_, _, _| {});
         assert!(!report.failed, "{report:#?}");
         report
     }

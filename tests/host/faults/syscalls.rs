@@ -122,7 +122,14 @@ impl Case {
             Disturbance::Fail => {
                 let code = run.code.unwrap_or_else(|| panic!("{}: killed: {run:#?}", about()));
                 assert!([0, 4, 5, 6].contains(&code), "{}: {run:#?}", about());
-                assert_eq!(run.changed(), after != self.old, "{}: `changed` is not true: {run:#?}", about());
+                // strace counts each thread's calls apart: with another thread's call fails the main thread's of the
+                // same number, and that may be the one which writes the report.
+                let is_told = !run.report.is_null();
+                let is_lost = !call.main_thread && run.stderr.contains("the answer could not be written");
+                assert!(is_told || is_lost, "{}: no report: {run:#?}", about());
+                if is_told {
+                    assert_eq!(run.changed(), after != self.old, "{}: `changed` is not true: {run:#?}", about());
+                }
                 if code == 0 {
                     assert_eq!(after, self.new, "{}: {run:#?}", about());
                     assert_among(&cached(&host), &self.cached_new, &about());
@@ -131,9 +138,9 @@ impl Case {
                     assert_among(&cached(&host), &self.cached_old, &about());
                     assert_eq!(after, self.old, "{}: {run:#?}", about());
                     assert_eq!(host.leftovers(), [""; 0], "{}: {run:#?}", about());
-                    assert!(run.report["error"]["message"].is_string(), "{}: {run:#?}", about());
+                    assert!(!is_told || run.report["error"]["message"].is_string(), "{}: {run:#?}", about());
                 }
-                if code == 6 {
+                if code == 6 && is_told {
                     assert!(
                         !run.report["rollback"]["left"].as_array().is_none_or(Vec::is_empty),
                         "{}: {run:#?}",
