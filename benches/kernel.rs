@@ -40,6 +40,7 @@ struct Round {
     parse_one: Duration,
     parse_all: Duration,
     warm: Duration,
+    warm_and_busy: Duration,
     start: Duration,
     parser_start: Duration,
 }
@@ -74,8 +75,8 @@ fn main() -> Result<(), Failure> {
         Row {
             case: "the same while another program loads".to_owned(),
             took: |round| round.busy,
-            limit: |round| round.warm,
-            limit_is: "the same",
+            limit: |round| round.warm_and_busy,
+            limit_is: "the same, while that program loads",
             goal: 0.05,
         },
         Row {
@@ -153,9 +154,10 @@ impl Bench {
         let parse_all = parser(&["-r", "-T"], files)?;
         parser(&["-r", "-W"], files)?;
         let warm = median(RUNS, || parser(&["-r"], files))?;
+        let warm_and_busy = Neighbour::during(|| median(RUNS, || parser(&["-r"], files)))?;
         let start = median(RUNS, || run(command(&self.program).arg("--version")))?;
         let parser_start = median(RUNS, || parser(&["--version"], &[]))?;
-        Ok(Round { nothing, busy, one, all, flushes, parse_one, parse_all, warm, start, parser_start })
+        Ok(Round { nothing, busy, one, all, flushes, parse_one, parse_all, warm, warm_and_busy, start, parser_start })
     }
 
     fn change(&mut self, changed: usize) -> Result<Duration, Failure> {
