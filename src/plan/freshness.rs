@@ -104,9 +104,8 @@ impl<'a> Freshness<'a> {
 
     /// Why what the kernel runs is not what the ledger records for `file`.
     pub(super) fn kernel_reasons(&self, file: &FileName) -> Vec<Reason> {
-        let (Some(kernel), Some(record)) = (&self.observed.kernel, self.observed.ledger.compiled().get(file)) else {
-            return Vec::new();
-        };
+        let Some(kernel) = &self.observed.kernel else { return Vec::new() };
+        let Some(record) = self.observed.ledger.compiled().get(file) else { return Vec::new() };
         let reasons = record.profiles.iter();
         let reasons = reasons.flat_map(|it| kernel_reasons(kernel, &it.name, it.mode, Some(&it.hash)));
         reasons.collect::<BTreeSet<_>>().into_iter().collect()
