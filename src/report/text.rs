@@ -42,6 +42,9 @@ impl Colour {
     }
 }
 
+/// Of how many entries that were not attempted each has its line. More would bury why they were not.
+const MOST_NOT_ATTEMPTED: usize = 10;
+
 struct Line<'a> {
     name: &'a str,
     action: Action,
@@ -75,7 +78,11 @@ fn write_report(out: &mut String, report: &Report, colour: Colour) -> std::fmt::
         reasons: &entry.reasons,
         error: entry.error.as_ref(),
     });
-    let lines: Vec<Line<'_>> = files.chain(profiles).collect();
+    let mut lines: Vec<Line<'_>> = files.chain(profiles).collect();
+    let not_attempted = lines.iter().filter(|line| line.outcome == Outcome::NotAttempted).count();
+    if not_attempted > MOST_NOT_ATTEMPTED {
+        lines.retain(|line| line.outcome != Outcome::NotAttempted);
+    }
     let width = lines.iter().map(|line| visible(line.name).chars().count()).max().unwrap_or(0).min(60);
     for line in &lines {
         let (word, paint) = word_of(line);
@@ -86,6 +93,10 @@ fn write_report(out: &mut String, report: &Report, colour: Colour) -> std::fmt::
         if let Some(error) = line.error {
             writeln!(out, "               {}", colour.paint(Paint::Bad, &visible(&error.to_string())))?;
         }
+    }
+    if not_attempted > MOST_NOT_ATTEMPTED {
+        let word = colour.paint(Paint::Faint, "not attempted");
+        writeln!(out, "{word}  {not_attempted} others; --format json names them")?;
     }
     for diff in &report.diff {
         write_diff(out, diff, colour)?;

@@ -164,6 +164,27 @@ fn text_is_for_people() {
 }
 
 #[test]
+fn text_shows_what_failed_and_counts_what_many_others_were_spared() {
+    let host = Scratch::new();
+    let fails = json!({ "file": "fails", "content": "profile fails {\n  /etc/one r\n}\n" });
+    for (others, of_these) in
+        [(10, "not attempted  other7  content"), (11, "not attempted  11 others; --format json names them")]
+    {
+        let mut entries: Vec<_> = (0..others).map(|n| entry(&format!("other{n}"))).collect();
+        entries.push(fails.clone());
+        let run = host.apply_with(&["--format", "text"], &profiles(json!(entries)));
+        run.expect(4);
+        let lines: Vec<_> = run.stdout.lines().map(str::trim_end).collect();
+        assert!(lines.contains(&of_these), "{run:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("failed") && line.contains("  fails  ")), "{run:#?}");
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("not attempted")).count(),
+            if others > 10 { 1 } else { 10 }
+        );
+    }
+}
+
+#[test]
 fn salt_reads_three_kinds_of_keys() {
     let host = Scratch::new();
     let document = profiles(json!([entry("one"), entry("two")]));
