@@ -144,6 +144,7 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "make room on the file system and run it again"
                 }
+                io::ErrorKind::IsADirectory => "name a file",
                 io::ErrorKind::NotFound => "see whether the path is right, and put there what is missing",
                 _ => "see what is wrong with the path or its file system (the kernel's log may say), then run it again",
             },

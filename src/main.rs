@@ -26,8 +26,10 @@ use aa_converge::ledger::Attributes;
 use aa_converge::report::{self, Colour, Diffs, Draft, Exit, Listing, Report, RunError, SaltReport};
 use aa_converge::{render, run, status};
 use clap::Parser as _;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mimalloc::MiMalloc;
+use nix::fcntl::OFlag;
 
 /// glibc's allocator grows a thread's heap page by page, with a system call and a page fault each: a fifth of the time of
 /// a run that changes nothing.
@@ -64,7 +66,7 @@ fn start() -> Exit {
             let written = if io::stdout().is_terminal() {
                 Ok(())
             } else {
-                print_json(&refused(Error::Usage { message: usage_message(&error) }))
+                print_json(&refused(Error::Usage { message: usage_message(&error) }, false))
             };
             return answered(Exit::Usage, written);
         }
@@ -95,21 +97,21 @@ fn usage_message(error: &clap::Error) -> String {
     said.lines().next().unwrap_or("wrong call").trim_start_matches("error: ").to_owned()
 }
 
-fn refused(error: Error) -> Report {
-    Draft::default().refuse(error, Listing::Changed)
+fn refused(error: Error, check: bool) -> Report {
+    Draft { check, ..Draft::default() }.refuse(error, Listing::Changed)
 }
 
 fn apply(args: &ApplyArgs) -> Exit {
     let format = args.format.unwrap_or(if io::stdout().is_terminal() { Format::Text } else { Format::Json });
     let report = match open_report(args) {
         Ok(file) => {
-            let report = converge(args).unwrap_or_else(refused);
+            let report = converge(args).unwrap_or_else(|error| refused(error, args.check));
             if let Some(Err(error)) = file.map(|(file, name)| write_report(file, &name, &report)) {
                 eprint(&format!("the report could not be written: {error}\n"));
             }
             report
         }
-        Err(error) => refused(error),
+        Err(error) => refused(error, args.check),
     };
     let written = match format {
         Format::Json => print_json(&report),
@@ -221,7 +223,10 @@ fn read_document(path: &Path, cancel: &Cancel) -> Result<Vec<u8>, Error> {
         }
         io::stdin().as_fd().try_clone_to_owned().and_then(|input| read_to_limit(input.into(), cancel))
     } else {
-        fs_err::File::open(path).and_then(|file| read_to_limit(file.into_file(), cancel))
+        // Opening a FIFO does not wait for its writer: that is left to the reading, which signals end.
+        let mut options = fs_err::OpenOptions::new();
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        options.open(path).and_then(|file| read_to_limit(file.into_file(), cancel))
     };
     bytes.map_err(cannot)?.ok_or(Error::Interrupted)
 }
@@ -242,7 +247,7 @@ fn read_to_limit(mut input: File, cancel: &Cancel) -> io::Result<Option<Vec<u8>>
         match input.read(&mut bytes[filled..]) {
             Ok(0) => break,
             Ok(length) => filled += length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(error),
         }
     }
@@ -258,8 +263,15 @@ fn open_report(args: &ApplyArgs) -> Result<Option<(ReportFile, PathBuf)>, Error>
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = Dir::open(parent)?;
-    if matches!(directory.entry(name, u64::MAX)?, Entry::Directory) {
-        return Err(Error::Usage { message: format!("--report {}: it is a directory", path.display()) });
+    // The report takes the place of a file, and of nothing else.
+    let there = match directory.entry(name, u64::MAX)? {
+        Entry::Absent | Entry::File(_) => None,
+        Entry::Directory => Some("a directory".to_owned()),
+        Entry::Link { target } => Some(format!("a link to {}", target.display())),
+        Entry::Special(words) => Some(words.to_owned()),
+    };
+    if let Some(there) = there {
+        return Err(Error::Usage { message: format!("--report {}: it is {there}, not a file", path.display()) });
     }
     let file = directory.create_temporary()?;
     Ok(Some((file, PathBuf::from(name))))
@@ -318,7 +330,7 @@ fn answer_format(asked: Option<AnswerFormat>) -> AnswerFormat {
 
 /// Prints a report in the place of an answer that there is not.
 fn no_answer(error: Error, format: AnswerFormat) -> Exit {
-    let report = refused(error);
+    let report = refused(error, false);
     let written = match format {
         AnswerFormat::Json => print_json(&report),
         AnswerFormat::Text => print(&report::render_text(&report, colour())),
@@ -331,7 +343,7 @@ fn render(args: &RenderArgs) -> Exit {
     let json = match read {
         Ok(json) => json,
         Err(error) => {
-            let report = refused(error);
+            let report = refused(error, false);
             return answered(report.exit(false), print_json(&report));
         }
     };
@@ -344,7 +356,7 @@ fn render(args: &RenderArgs) -> Exit {
             answered(Exit::Converged, written)
         }
         Err(problems) => {
-            let report = refused(Error::Document(problems));
+            let report = refused(Error::Document(problems), false);
             let written = match args.format {
                 RenderFormat::Json => print_json(&report),
                 RenderFormat::Text => print(&report::render_text(&report, colour())),

@@ -185,7 +185,11 @@ impl Summary {
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
         let changed = total - self.unchanged;
-        let after_recovery = if recovered { "; an interrupted run was undone first" } else { "" };
+        let after_recovery = match (recovered, check) {
+            (false, _) => "",
+            (true, false) => "; an interrupted run was undone first",
+            (true, true) => "; an interrupted run would be undone first",
+        };
         if changed == 0 {
             return format!("all {total} in sync{after_recovery}");
         }

@@ -96,7 +96,7 @@ fn write_report(out: &mut String, report: &Report, colour: Colour) -> std::fmt::
     }
     if not_attempted > MOST_NOT_ATTEMPTED {
         let word = colour.paint(Paint::Faint, "not attempted");
-        writeln!(out, "{word}  {not_attempted} others; --format json names them")?;
+        writeln!(out, "{word}  {not_attempted} entries; --format json names them")?;
     }
     for diff in &report.diff {
         write_diff(out, diff, colour)?;

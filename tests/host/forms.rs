@@ -138,6 +138,35 @@ fn the_report_file_is_never_written_through_a_link() {
 }
 
 #[test]
+fn the_report_file_takes_the_place_of_a_file_alone() {
+    let host = Scratch::new();
+    let before = host.policy_tree();
+    let [link, fifo, directory] = ["link", "fifo", "directory"].map(|name| host.outside(name));
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs_err::create_dir(&directory).unwrap();
+    for (path, what) in [(&link, "a link to /dev/null"), (&fifo, "a FIFO"), (&directory, "a directory")] {
+        let there = path.symlink_metadata().unwrap().file_type();
+        let run = host.apply_with(&["--report", path.to_str().unwrap()], &profiles(json!([entry("one")])));
+        run.expect(64);
+        assert!(run.report["error"]["message"].as_str().unwrap().contains(what), "{run:#?}");
+        assert_eq!(path.symlink_metadata().unwrap().file_type(), there);
+    }
+    assert_untouched(&before, &host.policy_tree());
+}
+
+#[test]
+fn a_refusal_says_that_it_was_only_checked() {
+    let host = Scratch::new();
+    let run = Run::of(host.program(["apply", "--check", "--root"]).arg(host.root()).arg(host.outside("missing")));
+    run.expect(4);
+    assert_eq!(run.report["check"], true, "{run:#?}");
+    let run = Run::of(host.program(["apply", "--root"]).arg(host.root()).arg(host.root()));
+    run.expect(4);
+    assert!(run.report["check"] == false && run.report["error"]["remedy"] == "name a file", "{run:#?}");
+}
+
+#[test]
 fn a_report_file_that_cannot_be_written_refuses_the_run() {
     let host = Scratch::new();
     let before = host.policy_tree();
@@ -168,7 +197,7 @@ fn text_shows_what_failed_and_counts_what_many_others_were_spared() {
     let host = Scratch::new();
     let fails = json!({ "file": "fails", "content": "profile fails {\n  /etc/one r\n}\n" });
     for (others, of_these) in
-        [(10, "not attempted  other7  content"), (11, "not attempted  11 others; --format json names them")]
+        [(10, "not attempted  other7  content"), (11, "not attempted  11 entries; --format json names them")]
     {
         let mut entries: Vec<_> = (0..others).map(|n| entry(&format!("other{n}"))).collect();
         entries.push(fails.clone());

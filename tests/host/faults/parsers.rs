@@ -195,6 +195,12 @@ fn what_whoever_started_it_ignores_does_not_interrupt() {
     assert!(host.has("one"));
 }
 
+fn catches_interrupts(child: &Child) -> bool {
+    let status = fs_err::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 0b10 != 0)
+}
+
 #[test]
 fn interrupted_while_the_document_is_read() {
     let host = Scratch::new();
@@ -203,19 +209,30 @@ fn interrupted_while_the_document_is_read() {
     let mut child = start(&mut program);
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"{\"version\": 1, ").unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    wait_for("the program catches signals and reads", || {
-        let caught = |text: String| {
-            let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).map(str::to_owned);
-            mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).is_some_and(|mask| mask & 0b10 != 0)
-        };
-        fs_err::read_to_string(&status).is_ok_and(caught)
-    });
+    wait_for("the program catches signals and reads", || catches_interrupts(&child));
     interrupt(&child, Signal::SIGINT);
     let run = Run::end_of(child);
     assert!(run.code == Some(4) && run.error_code() == "interrupted", "{run:#?}");
     drop(input);
     assert!(!host.path("run/aa-converge").exists() || host.leftovers().is_empty());
+}
+
+#[test]
+fn interrupted_while_nobody_writes_the_document() {
+    let host = Scratch::new();
+    let fifo = host.outside("document");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let child = start(host.program(["apply", "--root"]).arg(host.root()).arg(&fifo));
+    wait_for("the program catches signals", || catches_interrupts(&child));
+    interrupt(&child, Signal::SIGINT);
+    let run = Run::end_of(child);
+    assert!(run.code == Some(4) && run.error_code() == "interrupted", "{run:#?}");
+
+    // And one that somebody writes is a document as any other.
+    let child = start(host.program(["apply", "--root"]).arg(host.root()).arg(&fifo));
+    fs_err::write(&fifo, profiles(json!([entry("one")])).to_string()).unwrap();
+    let run = Run::end_of(child);
+    assert!(run.code == Some(0) && run.changed(), "{run:#?}");
 }
 
 #[test]
