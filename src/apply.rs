@@ -45,10 +45,8 @@ pub struct Refusal {
 /// # Errors
 /// Something does not compile, or could not be carried out.
 pub fn check(plan: Plan, host: &Host, progress: &Progress<'_>) -> Result<Draft, Box<Refusal>> {
-    let started = Instant::now();
     let mut compiled = compile::compile(plan, host, compile::SpoolIn::Temporary, progress, || Ok(()))?.0;
     compiled.plan.draft.check = true;
-    compiled.plan.draft.elapsed.compile = elapsed_ms(started);
     let foreseen = prepare::kernel_work(&compiled, host).and_then(|work| {
         let _saved = prepare::save_policy(&mut compiled, host, compile::SpoolIn::Temporary, &work)?;
         let _renewal = cache::Renewal::of(&compiled, host)?;

@@ -1,12 +1,11 @@
 //! Compiles what a plan changes, against a staged copy of all that it includes, and checks what comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
-use super::{Refusal, attachment, refused};
+use super::{Refusal, attachment, elapsed_ms, refused};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::kernel::{Evidence, Kernel};
@@ -77,6 +76,23 @@ pub(super) struct CompiledStep {
 /// Compiles all steps of `plan`. While they compile, finds what the host's files define then, and runs `beside` if
 /// nothing is wrong with that.
 pub(super) fn compile<T>(
+    plan: Plan,
+    host: &Host,
+    spool: SpoolIn<'_>,
+    progress: &Progress<'_>,
+    beside: impl FnOnce() -> Result<T, Error>,
+) -> Result<(Compiled, T), Box<Refusal>> {
+    let started = Instant::now();
+    let mut done = compile_and_compare(plan, host, spool, progress, beside);
+    let draft = match &mut done {
+        Ok((compiled, _)) => &mut compiled.plan.draft,
+        Err(refusal) => &mut refusal.draft,
+    };
+    draft.elapsed.compile = elapsed_ms(started);
+    done
+}
+
+fn compile_and_compare<T>(
     mut plan: Plan,
     host: &Host,
     spool: SpoolIn<'_>,
@@ -86,10 +102,10 @@ pub(super) fn compile<T>(
     let sources = plan.steps.iter().enumerate().filter_map(|(step, it)| Some((step, it.compile.as_ref()?)));
     let sources: Vec<(usize, &Source)> = sources.collect();
     let known = plan.observed.ledger.version_of(&plan.observed.toolchain.parser);
-    let is_refused = AtomicBool::new(false);
     let beside = || -> Result<(Defined, T), Error> {
-        let defined = plan.defined().inspect_err(|_| is_refused.store(true, Ordering::Relaxed));
-        Ok((defined.map_err(Error::Document)?, beside()?))
+        let done = plan.defined().map_err(Error::Document).and_then(|defined| Ok((defined, beside()?)));
+        // The run ends with this, and need not wait for what compiles.
+        done.inspect_err(|_| host.cancel.trigger())
     };
     if sources.is_empty() {
         let (mut defined, besides) = match beside() {
@@ -106,11 +122,7 @@ pub(super) fn compile<T>(
         Ok(spool) => spool,
         Err(error) => return Err(refused_early(error, plan)),
     };
-    let told = |done: usize, total: usize, file: &str| {
-        progress(done, total, file);
-        if is_refused.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let compile = || compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, &told);
+    let compile = || compile_sources(&plan, host, &spool, "new", &sources, &plan.overlay, progress);
     let run = || -> Result<_, Error> {
         thread::scope(|scope| {
             // To wait for the parser takes less memory than what is done meanwhile, and a new thread gets new memory.
@@ -120,29 +132,32 @@ pub(super) fn compile<T>(
                 Ok(blobs) => blobs,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            // Why the files cannot stand together is why the compiling was broken off.
+            // What went wrong beside is why the compiling was broken off.
             let (defined, besides) = besides?;
             Ok((blobs?, defined, besides))
         })
     };
-    let done = run().and_then(|done| match known {
-        Some(version) => Ok((done, version)),
-        None => Ok((done, host.parser_version(&spool)?)),
-    });
-    let (blobs, mut defined, besides) = match done {
-        Ok((done, version)) => {
-            plan.draft.parser_version = Some(version.clone());
-            plan.observed.toolchain.version = version;
-            done
-        }
+    let (blobs, mut defined, besides) = match run() {
+        Ok(done) => done,
         Err(error) => return Err(refused_early(error, plan)),
     };
-
     let steps: Vec<usize> = sources.into_iter().map(|(step, _)| step).collect();
+    let attempted = steps.len();
+    let version = match known.map_or_else(|| host.parser_version(&spool), Ok) {
+        Ok(version) => version,
+        Err(error) => {
+            let failures = steps.into_iter().zip(blobs).filter_map(|(step, blob)| Some((step, blob.err()?)));
+            let failures: BTreeMap<usize, EntryError> = failures.collect();
+            // What does not even tell its version compiles nothing, and how it failed at that tells more.
+            let error = if failures.is_empty() { error } else { fail(&mut plan, failures, attempted) };
+            return Err(refused_early(error, plan));
+        }
+    };
+    plan.draft.parser_version = Some(version.clone());
+    plan.observed.toolchain.version = version;
     plan.settle(&mut defined);
     let mut results = Vec::new();
     let mut failures: BTreeMap<usize, EntryError> = BTreeMap::new();
-    let attempted = steps.len();
     for (step, blob) in steps.into_iter().zip(blobs) {
         match blob.and_then(|blob| read_back(&plan.steps[step], blob)) {
             Ok((blob, profiles, recorded)) => {
@@ -181,14 +196,7 @@ pub(super) fn compile<T>(
     }
     failures.extend(repeated);
     if !failures.is_empty() {
-        let failed = failures.len();
-        for (step, error) in failures {
-            if let Some(entry) = plan.draft.profiles.get_mut(&plan.steps[step].file) {
-                entry.outcome = Outcome::Failed;
-                entry.error = Some(error);
-            }
-        }
-        return Err(refused(Error::Compile { failed, attempted }, plan.draft));
+        return Err(refused(fail(&mut plan, failures, attempted), plan.draft));
     }
     if let Err(error) = look_closer(&mut plan, host, &results) {
         return Err(refused(error, plan.draft));
@@ -201,6 +209,18 @@ pub(super) fn compile<T>(
     }
     let gone = gone(&plan, &defined, &results);
     Ok((Compiled { plan, defined, results, gone, spool: Some(spool) }, besides))
+}
+
+/// Has the entries of steps say why they failed.
+fn fail(plan: &mut Plan, failures: BTreeMap<usize, EntryError>, attempted: usize) -> Error {
+    let failed = failures.len();
+    for (step, error) in failures {
+        if let Some(entry) = plan.draft.profiles.get_mut(&plan.steps[step].file) {
+            entry.outcome = Outcome::Failed;
+            entry.error = Some(error);
+        }
+    }
+    Error::Compile { failed, attempted }
 }
 
 /// A refusal before the plan is settled. One of the document itself tells nothing but its problems.
@@ -217,7 +237,7 @@ fn compile_sources(
     name: &str,
     sources: &[(usize, &Source)],
     overlay: &Overlay,
-    told: &(dyn Fn(usize, usize, &str) -> ControlFlow<()> + Sync),
+    progress: &Progress<'_>,
 ) -> Result<Vec<Result<Blob, EntryError>>, Error> {
     let observed = &plan.observed;
     if let Some(missing) = observed.missing_conf_file() {
@@ -266,7 +286,7 @@ fn compile_sources(
     }
     let features = KernelFeatures::Staged(PathBuf::from(KERNEL_FEATURES));
     let view = Parsed { stage: &stage, conf: &observed.parser_conf, kernel_features: &features };
-    let told = |at: parser::Progress<'_>| told(at.done, at.total, &at.file.to_string_lossy());
+    let told = |at: parser::Progress<'_>| progress(at.done, at.total, &at.file.to_string_lossy());
     let at_once = host.jobs.unwrap_or_else(parser::default_jobs);
     let results = host.parser.compile_all(view, &jobs, at_once, &host.cancel, &told)?;
     spool.discard(directory, STAGE);
@@ -348,7 +368,7 @@ fn earlier(
     let nothing = Overlay::new();
     let sources: Vec<Source> = steps.iter().filter_map(|step| plan.source_before(&plan.steps[*step])).collect();
     let sources: Vec<(usize, &Source)> = steps.iter().copied().zip(&sources).collect();
-    let before = compile_sources(plan, host, spool, "old", &sources, &nothing, &|_, _, _| ControlFlow::Continue(()))?;
+    let before = compile_sources(plan, host, spool, "old", &sources, &nothing, &|_, _, _| {})?;
     let profiles = |blob: Result<Blob, EntryError>| policy::profiles(&blob.ok()?.read().ok()?).ok();
     Ok(steps.into_iter().zip(before).map(|(step, blob)| (step, profiles(blob))).collect())
 }
@@ -529,9 +549,7 @@ pub(super) fn installed(
     let made = if compiled.spool.is_none() { Some(spool.make(host)?) } else { None };
     let Some(spool) = compiled.spool.as_ref().or(made.as_ref()) else { return Ok(Vec::new()) };
     let borrowed: Vec<(usize, &Source)> = sources.iter().map(|(at, source)| (*at, source)).collect();
-    let blobs = compile_sources(plan, host, spool, "installed", &borrowed, &Overlay::new(), &|_, _, _| {
-        ControlFlow::Continue(())
-    })?;
+    let blobs = compile_sources(plan, host, spool, "installed", &borrowed, &Overlay::new(), &|_, _, _| {})?;
     let mut found = Vec::new();
     for blob in blobs.into_iter().flatten() {
         let bytes = blob.read()?;

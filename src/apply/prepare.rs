@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::cache::Renewal;
 use super::compile::{self, Compiled, Progress, SpoolIn};
 use super::directories::{Directories, temporary};
 use super::state::adopt;
-use super::{Refusal, elapsed_ms, refused};
+use super::{Refusal, refused};
 use crate::confinement::{Attached, Telling};
 use crate::document::OnConfined;
 use crate::error::Error;
@@ -64,7 +63,6 @@ pub(super) struct Removal {
 }
 
 pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> Result<Prepared, Box<Refusal>> {
-    let started = Instant::now();
     let effects = plan.effects.clone();
     let adoptions = plan.adoptions.clone();
     let root = &host.host.root;
@@ -73,7 +71,6 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
         write_temporaries(root, &effects)
     };
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
-    compiled.plan.draft.elapsed.compile = elapsed_ms(started);
     match assemble(&mut compiled, &host) {
         Ok(Assembled { journal, ledger, idle, work, renewal }) => Ok(Prepared {
             sighted: compiled.plan.observed.kernel.as_ref().map(Sighting::of),

@@ -16,7 +16,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -197,10 +196,10 @@ impl Parser {
 
     /// Compiles every job, `parallel` at a time and the heaviest first. A file that fails does not stop the others:
     /// the results stand in the order of `jobs`, each a blob or why there is none. `progress` is called by the
-    /// working threads, of which the caller's is one, after each file; no other is begun once it breaks off.
+    /// working threads, of which the caller's is one, after each file.
     ///
     /// # Errors
-    /// `cancel` was triggered or `progress` broke off ([`Error::Interrupted`]), the program cannot be started, or the
+    /// `cancel` was triggered ([`Error::Interrupted`]), the program cannot be started, or the
     /// spool cannot be used.
     pub fn compile_all(
         &self,
@@ -208,7 +207,7 @@ impl Parser {
         jobs: &[Job],
         parallel: NonZeroUsize,
         cancel: &Cancel,
-        progress: &(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync),
+        progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Vec<Result<Blob, CompileError>>, Error> {
         let options = options(view)?;
         let workers = parallel.get().min(jobs.len());
@@ -228,10 +227,7 @@ impl Parser {
                     run.compile(&options, job, cancel).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
                 results.push((index, result));
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                if progress(Progress { done, total: jobs.len(), file: &job.file }).is_break() {
-                    failed.store(true, Ordering::Relaxed);
-                    return Err(Error::Interrupted);
-                }
+                progress(Progress { done, total: jobs.len(), file: &job.file });
             }
             Ok(results)
         };

@@ -165,6 +165,7 @@ fn interrupted_while_a_profile_compiles() {
         let run = Run::end_of(child);
         run.expect(4);
         assert_eq!(run.error_code(), "interrupted");
+        assert_ne!(run.report["elapsed_ms"]["compile"], 0, "{run:#?}");
         assert_untouched(&before, &host.policy_tree());
         wait_for("no parser is left behind", || processes(host.root().to_str().unwrap()) == 0);
         host.converge(&profiles(json!([entry("one"), entry("two")])));
@@ -233,6 +234,30 @@ fn interrupted_while_nobody_writes_the_document() {
     fs_err::write(&fifo, profiles(json!([entry("one")])).to_string()).unwrap();
     let run = Run::end_of(child);
     assert!(run.code == Some(0) && run.changed(), "{run:#?}");
+}
+
+#[test]
+fn a_refused_document_does_not_wait_for_the_parser() {
+    let host = Scratch::new();
+    let parser = host.stand_in_parser("exec sleep 600");
+    let before = host.policy_tree();
+    let again = json!({ "file": "again", "content": crate::scratch::profile("one") });
+    let begin = Instant::now();
+    let run = host.apply_with(&["--parser", &parser], &profiles(json!([entry("one"), again])));
+    assert!(begin.elapsed() < Duration::from_secs(30), "{run:#?}");
+    run.expect(3);
+    assert_untouched(&before, &host.policy_tree());
+    assert_eq!(host.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_parser_that_fails_whatever_it_is_asked() {
+    let host = Scratch::new();
+    let parser = host.stand_in_parser("");
+    fs_err::write(&parser, "#!/bin/sh\necho out of order >&2\nkill -ABRT $$\n").unwrap();
+    let run = host.apply_with(&["--parser", &parser], &profiles(json!([entry("one")])));
+    run.expect(4);
+    assert!(compile_error(&run).contains("out of order"), "{run:#?}");
 }
 
 #[test]
