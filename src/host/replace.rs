@@ -3,7 +3,8 @@
 //! The temporary name starts with `.`: apparmor_parser reads every other name that it finds in a policy directory, and
 //! would compile half a file.
 //!
-//! **Invariant:** under a file's own name stands the old file or the new one, whole, with its final mode and owner.
+//! **Invariant:** under a file's own name stands the old file or the new one, whole, with its final mode and owner; under
+//! a temporary name it is its owner's alone.
 //!
 //! **Invariant:** a [`Temporary`] that is not renamed is removed when it is dropped; what a killed run leaves has a name
 //! that [`Dir::sweep_temporaries`] knows.
@@ -28,6 +29,9 @@ use crate::ledger::Attributes;
 
 const PREFIX: &str = ".aa-converge-";
 const SUFFIX: &str = ".tmp";
+
+/// The mode of a file as long as its name is a temporary one.
+const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// How many names are tried: each is taken with a chance of 1 in 2⁶⁴, unless somebody is at work.
 const ATTEMPTS: u32 = 8;
@@ -63,13 +67,15 @@ fn temporary_name() -> String {
     format!("{PREFIX}{}{SUFFIX}", random_digits())
 }
 
-/// A file or link under a temporary name, complete and flushed; removed when dropped.
+/// A file or link under a temporary name, complete and flushed but for the file's mode; removed when dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Temporary {
     dir: Dir,
     /// `None` once it is renamed.
     name: Option<String>,
+    /// What a file gets instead of [`PRIVATE`] as the last thing before it is renamed.
+    mode: Mode,
 }
 
 impl Temporary {
@@ -77,15 +83,27 @@ impl Temporary {
     /// not flushed: the caller does that once for all ([`Dir::sync`]).
     ///
     /// # Errors
-    /// A directory stands there, or it cannot be renamed; it is removed then.
+    /// A directory stands there, or its mode cannot be set, or it cannot be renamed; it is removed then.
     pub fn rename_to(mut self, name: impl AsRef<OsStr>) -> Result<(), Error> {
         let place = self.dir.component(name.as_ref())?;
         if let Some(temporary) = &self.name {
+            if self.mode != PRIVATE {
+                self.set_mode(temporary)?;
+            }
             renameat(self.dir.fd(), temporary.as_str(), self.dir.fd(), place)
                 .map_err(failed("replace", self.dir.shown_at(place)))?;
         }
         self.name = None;
         Ok(())
+    }
+
+    /// File systems keep the order of a change of mode and of the rename that follows, so this needs no flush of its own.
+    fn set_mode(&self, name: &str) -> Result<(), Error> {
+        // It is opened again, since one descriptor for each file that waits would be too many.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        open_at(self.dir.fd(), Path::new(name), flags, Mode::empty())
+            .and_then(|file| fchmod(file, self.mode))
+            .map_err(failed("set the mode of a temporary file in", self.dir.shown()))
     }
 }
 
@@ -107,7 +125,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Writes all of it, gives it its attributes and flushes it.
+    /// Writes all of it, gives it its owner and flushes it; the mode comes with the rename.
     ///
     /// # Errors
     /// The disk is full, the owner cannot be changed, …; it is removed then.
@@ -130,11 +148,10 @@ impl Draft {
     fn fill(&mut self, bytes: &[u8], attributes: Attributes) -> Result<(), Error> {
         let at = self.temporary.dir.shown();
         self.file.write_all(bytes).map_err(failed("write a temporary file in", at))?;
-        // The owner comes first: chown(2) clears set-user-id bits.
+        // This comes before the mode, since chown(2) clears set-user-id bits.
+        self.temporary.mode = Mode::from_bits_truncate(attributes.mode);
         fchown(&self.file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))
-            .map_err(failed("set the owner of a temporary file in", at))?;
-        fchmod(&self.file, Mode::from_bits_truncate(attributes.mode))
-            .map_err(failed("set the mode of a temporary file in", at))
+            .map_err(failed("set the owner of a temporary file in", at))
     }
 
     fn flush(self) -> Result<Temporary, Error> {
@@ -144,16 +161,15 @@ impl Draft {
 }
 
 impl Dir {
-    /// Creates an empty temporary file, of mode 0600 until it is written.
+    /// Creates an empty temporary file, of mode 0600 until it is renamed.
     ///
     /// # Errors
     /// The directory cannot be written.
     pub fn create_temporary(&self) -> Result<Draft, Error> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-        let (name, fd) =
-            under_new_name(temporary_name, |name| open_at(self.fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR))
-                .map_err(failed("create a temporary file in", self.shown()))?;
-        Ok(Draft { file: fd.into(), temporary: Temporary { dir: self.clone(), name: Some(name) } })
+        let (name, fd) = under_new_name(temporary_name, |name| open_at(self.fd(), name, flags, PRIVATE))
+            .map_err(failed("create a temporary file in", self.shown()))?;
+        Ok(Draft { file: fd.into(), temporary: Temporary { dir: self.clone(), name: Some(name), mode: PRIVATE } })
     }
 
     /// Writes a temporary file: whole, with these attributes, flushed.
@@ -171,7 +187,7 @@ impl Dir {
     pub fn link_temporary(&self, target: &Path) -> Result<Temporary, Error> {
         let (name, ()) = under_new_name(temporary_name, |name| symlinkat(target, self.fd(), name))
             .map_err(failed("create a temporary link in", self.shown()))?;
-        Ok(Temporary { dir: self.clone(), name: Some(name) })
+        Ok(Temporary { dir: self.clone(), name: Some(name), mode: PRIVATE })
     }
 }
 

@@ -48,15 +48,38 @@ fn the_owner_is_set_by_those_who_may() {
 }
 
 #[test]
-fn a_draft_is_private_until_it_is_written() {
+fn a_file_is_private_under_its_temporary_name() {
     let scratch = tempdir().unwrap();
     let dir = Dir::open(scratch.path()).unwrap();
+    let only_entry = || {
+        let name = dir.list().unwrap().remove(0).name;
+        let mode = fs::metadata(scratch.path().join(&name)).unwrap().mode();
+        (name, mode & 0o7777)
+    };
     let draft = dir.create_temporary().unwrap();
-    let name = &dir.list().unwrap()[0].name;
-    assert!(is_temporary(name), "{name:?}");
-    assert_eq!(fs::metadata(scratch.path().join(name)).unwrap().mode() & 0o7777, 0o600);
-    drop(draft);
-    assert!(dir.list().unwrap().is_empty());
+    let (name, mode) = only_entry();
+    assert!(is_temporary(&name), "{name:?}");
+    assert_eq!(mode, 0o600);
+    let temporary = draft.write(b"text", Attributes::ours(0o644)).unwrap();
+    assert_eq!(only_entry(), (name, 0o600));
+    temporary.rename_to("x").unwrap();
+    assert_eq!(only_entry(), ("x".into(), 0o644));
+}
+
+#[test]
+fn a_link_at_the_temporary_name_is_not_followed() {
+    let scratch = tempdir().unwrap();
+    let dir = Dir::open(scratch.path()).unwrap();
+    fs::write(scratch.path().join("victim"), "victim").unwrap();
+    let before = fs::metadata(scratch.path().join("victim")).unwrap().mode();
+    let temporary = dir.write_temporary(b"text", Attributes::ours(0o4755)).unwrap();
+    let name = scratch.path().join(temporary.name.as_ref().unwrap());
+    fs::remove_file(&name).unwrap();
+    symlink("victim", &name).unwrap();
+    let error = temporary.rename_to("x").unwrap_err().to_string();
+    assert!(error.starts_with("cannot set the mode of a temporary file in "), "{error}");
+    assert_eq!(fs::metadata(scratch.path().join("victim")).unwrap().mode(), before);
+    assert_eq!(dir.list().unwrap().len(), 1);
 }
 
 #[test]

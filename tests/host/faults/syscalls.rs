@@ -52,12 +52,12 @@ pub(super) struct Case {
     calls: Vec<Call>,
 }
 
-type Policy = BTreeMap<String, Vec<u8>>;
+type Policy = BTreeMap<String, (u32, Vec<u8>)>;
 
 impl Case {
     pub(super) fn upgrade() -> Self {
         let case = Self::prepared_upgrade();
-        let was_renewed = |(path, bytes): (&String, &Vec<u8>)| case.cached_old.get(path) != Some(bytes);
+        let was_renewed = |(path, file): (&String, &(u32, Vec<u8>))| case.cached_old.get(path) != Some(file);
         assert!(case.cached_new.iter().any(was_renewed), "the run writes to the cache: {:?}", case.cached_new.keys());
         case
     }
@@ -117,6 +117,7 @@ impl Case {
 
         let after = policy(&host);
         self.assert_whole(&after, &about());
+        assert_private(&host, &about());
         match disturbance {
             Disturbance::Kill => {}
             Disturbance::Fail => {
@@ -169,7 +170,7 @@ impl Case {
             assert!(
                 now == self.old.get(path) || now == self.new.get(path),
                 "{about}: {path} is neither old nor new: {:?}",
-                now.map(|bytes| String::from_utf8_lossy(bytes))
+                now.map(|(mode, bytes)| (mode, String::from_utf8_lossy(bytes)))
             );
         }
     }
@@ -218,8 +219,17 @@ fn policy(host: &Scratch) -> Policy {
     host.policy_tree()
         .into_iter()
         .filter(|(path, node)| !path.split('/').any(|name| name.starts_with('.')) && node.mode & 0o170_000 != 0o040_000)
-        .map(|(path, node)| (path, node.content))
+        .map(|(path, node)| (path, (node.mode, node.content)))
         .collect()
+}
+
+/// A file gets its own mode as the last thing before its rename, so one at most was killed between the two.
+fn assert_private(host: &Scratch, about: &str) {
+    let mut others = host.policy_tree();
+    others.retain(|path, node| {
+        path.rsplit('/').next().unwrap_or(path).starts_with('.') && ![0o100_600, 0o120_777].contains(&node.mode)
+    });
+    assert!(others.len() <= 1, "{about}: temporary files that everybody may read: {:?}", others.keys());
 }
 
 /// Every file in the parser's cache, by path.
@@ -229,15 +239,15 @@ fn cached(host: &Scratch) -> Policy {
     nodes
         .into_iter()
         .filter(|(_, node)| node.mode & 0o170_000 != 0o040_000)
-        .map(|(path, it)| (path, it.content))
+        .map(|(path, node)| (path, (node.mode, node.content)))
         .collect()
 }
 
 /// A boot may lack an entry of its cache, and never has one of policy that is not installed, or half of one.
 #[track_caller]
 fn assert_among(cached: &Policy, expected: &Policy, about: &str) {
-    for (path, bytes) in cached {
-        assert!(expected.get(path) == Some(bytes), "{about}: {path} in the cache is not of what is installed");
+    for (path, file) in cached {
+        assert!(expected.get(path) == Some(file), "{about}: {path} in the cache is not of what is installed");
     }
 }
 
@@ -505,7 +515,7 @@ fn an_administrators_edit_after_a_crash_is_left_and_named() {
     let host = killed_in_the_middle(&case);
     let written = policy(&host)
         .into_iter()
-        .find(|(path, bytes)| !path.contains('/') && case.old.get(path) != Some(bytes))
+        .find(|(path, file)| !path.contains('/') && case.old.get(path) != Some(file))
         .map(|(path, _)| path)
         .expect("a profile was written before the kill");
     let edit = format!("# An administrator was here.\n{}", profile(&written));
