@@ -12,7 +12,7 @@ use crate::host::kernel::{Evidence, Kernel};
 use crate::host::packages::Packages;
 use crate::host::parser::{self, Blob, CompileError, Job, KernelFeatures, View as Parsed};
 use crate::host::spool::Spool;
-use crate::host::stage::{STAGE, Stage};
+use crate::host::stage::Stage;
 use crate::ledger::Recorded;
 use crate::observe::{PARSER_CONF, POLICY_DIR};
 use crate::plan::{Defined, Listed, Plan, Source, Step, mode_as_compiled};
@@ -289,7 +289,6 @@ fn compile_sources(
     let told = |at: parser::Progress<'_>| progress(at.done, at.total, &at.file.to_string_lossy());
     let at_once = host.jobs.unwrap_or_else(parser::default_jobs);
     let results = host.parser.compile_all(view, &jobs, at_once, &host.cancel, &told)?;
-    spool.discard(directory, STAGE);
     let real = |error: CompileError| EntryError {
         message: error.message,
         file: error.file.map(|path| host.root.shown(&path).display().to_string()),

@@ -3,8 +3,6 @@
 //! **Invariant:** a spool is of mode 0700 and owned by the effective user; nobody else can plant or read anything there.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
@@ -24,8 +22,6 @@ pub struct Spool {
     parent: Dir,
     name: String,
     dir: Dir,
-    /// The removals that are still under way.
-    discarding: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Spool {
@@ -64,7 +60,7 @@ impl Spool {
         let (name, ()) = under_new_name(name, |name| mkdirat(parent.fd(), name, Mode::S_IRWXU))
             .map_err(failed("create a directory in", parent.shown()))?;
         match parent.existing_private_dir(&name)? {
-            Some(dir) => Ok(Self { parent: parent.clone(), name, dir, discarding: Mutex::default() }),
+            Some(dir) => Ok(Self { parent: parent.clone(), name, dir }),
             None => Err(failed("open the directory", parent.shown_at(name))(Errno::ENOENT)),
         }
     }
@@ -82,13 +78,6 @@ impl Spool {
     pub fn path(&self) -> Result<PathBuf, Error> {
         self.dir.real_path()
     }
-
-    /// Removes a directory of the spool that nothing needs any more, while the run goes on.
-    pub fn discard(&self, directory: Dir, name: &'static str) {
-        // What cannot be removed now is tried again, with all the rest, when the spool is dropped.
-        let removal = thread::Builder::new().spawn(move || drop(directory.remove_tree(name)));
-        self.discarding.lock().unwrap_or_else(PoisonError::into_inner).extend(removal);
-    }
 }
 
 impl Spool {
@@ -96,14 +85,11 @@ impl Spool {
     ///
     /// # Errors
     /// Something of it stays.
-    pub fn remove(mut self) -> Result<(), Error> {
+    pub fn remove(self) -> Result<(), Error> {
         self.clear()
     }
 
-    fn clear(&mut self) -> Result<(), Error> {
-        for removal in self.discarding.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let _ended = removal.join();
-        }
+    fn clear(&self) -> Result<(), Error> {
         self.parent.remove_tree(&self.name).map(drop)
     }
 }

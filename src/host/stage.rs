@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::Error;
 
 /// The name of the staged view in its private directory.
-pub const STAGE: &str = "stage";
+const STAGE: &str = "stage";
 
 /// A staged view below a private directory; its owner removes it together with that directory.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! **Invariant:** what is loaded is taken from the kernel's list, never from the names of directories: those are mangled,
 //! and tell only which directories may be a listed profile's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -158,6 +158,8 @@ impl Securityfs {
         names: &BTreeSet<ProfileName>,
         known: Known,
     ) -> Result<BTreeMap<ProfileName, PathBuf>, Error> {
+        let components = names.iter().flat_map(|name| name.name.split("//"));
+        let wanted: HashSet<Vec<u8>> = components.map(|component| mangled(component.as_bytes())).collect();
         let mut listings: HashMap<PathBuf, HashMap<Vec<u8>, Vec<PathBuf>>> = HashMap::new();
         let mut found = BTreeMap::new();
         for name in names {
@@ -171,7 +173,10 @@ impl Securityfs {
                         for entry in entries_of(new.key())?.iter().map(fs_err::DirEntry::file_name) {
                             // The kernel appends a number, so that two names which are mangled alike stand apart.
                             let stem = entry.as_bytes().iter().rposition(|byte| *byte == b'.').unwrap_or(entry.len());
-                            listing.entry(mangled(&entry.as_bytes()[..stem])).or_default().push(new.key().join(&entry));
+                            let stem = mangled(&entry.as_bytes()[..stem]);
+                            if wanted.contains(&stem) {
+                                listing.entry(stem).or_default().push(new.key().join(&entry));
+                            }
                         }
                         new.insert(listing)
                     }

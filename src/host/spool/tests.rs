@@ -62,20 +62,3 @@ fn the_path_of_a_spool_does_not_lead_out_of_an_image() {
     let real = fs::canonicalize(scratch.path()).unwrap().join("var/volatile/aa-converge");
     assert_eq!(spool.path().unwrap().parent(), Some(real.as_path()));
 }
-
-#[test]
-fn what_is_discarded_is_gone_before_the_spool() {
-    let temporary = tempdir().unwrap();
-    let spool = Spool::outside(temporary.path()).unwrap();
-    let _kept = spool.dir().make_dir("kept", 0o700).unwrap();
-    let discarded = spool.dir().make_dir("discarded", 0o700).unwrap();
-    let _file = discarded.make_dir("deep", 0o700).unwrap().create("file").unwrap();
-    let path = spool.path().unwrap();
-    spool.discard(spool.dir().clone(), "discarded");
-    while path.join("discarded").exists() {
-        std::thread::yield_now();
-    }
-    assert!(path.join("kept").exists());
-    drop(spool);
-    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
-}
