@@ -12,6 +12,7 @@ use crate::profile::{Digest, FileName, Mode, Owner, PolicyPath, ProfileName};
 use crate::tree::Input;
 
 mod file;
+mod stands;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -51,9 +52,9 @@ pub struct Held {
     pub original: Original,
 }
 
-/// What stands at a place, without its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What stands at a place, without its bytes. Displayed and serialized in one line: `absent`, `file 0644 0:0 SHA-256`
+/// with the permission bits and the numbers of the owner and the group, `link TARGET`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stands {
     /// Nothing.
     Absent,
