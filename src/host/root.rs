@@ -527,7 +527,14 @@ impl Root {
         match (made, self.dir(path)?) {
             // Another run, which waits for the same lock, may have been faster.
             (Ok(made), _) | (Err(_), Some(made)) => Ok(made),
-            (Err(error), None) => Err(error),
+            (Err(error), None) => Err(match parent.entry(name, 0)? {
+                Entry::Link { target } => Error::Untrusted {
+                    path: parent.shown_at(name),
+                    why: format!("it is a link to {}, which is not there", target.display()),
+                    remedy: "make the directory that it leads to, or a directory in its place".to_owned(),
+                },
+                _ => error,
+            }),
         }
     }
 
