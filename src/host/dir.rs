@@ -233,14 +233,20 @@ impl Dir {
     /// It cannot be made or opened; or it is not a directory, not owned by the effective user, or open to others.
     pub fn private_dir(&self, name: impl AsRef<OsStr>) -> Result<Dir, Error> {
         let name = self.component(name.as_ref())?;
-        match mkdirat(self.fd(), name, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(failed("create the directory", self.shown_at(name))(errno)),
+        let made = mkdirat(self.fd(), name, Mode::S_IRWXU);
+        if let Err(errno) = made
+            && errno != Errno::EEXIST
+        {
+            return Err(failed("create the directory", self.shown_at(name))(errno));
         }
-        match self.existing_private_dir(name)? {
-            Some(dir) => Ok(dir),
-            None => Err(failed("open the directory", self.shown_at(name))(Errno::ENOENT)),
+        let Some(dir) = self.existing_private_dir(name)? else {
+            return Err(failed("open the directory", self.shown_at(name))(Errno::ENOENT));
+        };
+        if made.is_ok() {
+            // Neither a umask nor the parent's set-group-id bit has a say in it.
+            fchmod(dir.fd(), Mode::S_IRWXU).map_err(failed("set the mode of", dir.shown()))?;
         }
+        Ok(dir)
     }
 
     /// Opens a directory of our own; `None` if it is absent.

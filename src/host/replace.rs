@@ -3,8 +3,8 @@
 //! The temporary name starts with `.`: apparmor_parser reads every other name that it finds in a policy directory, and
 //! would compile half a file.
 //!
-//! **Invariant:** under a file's own name stands the old file or the new one, whole, with its final mode and owner; under
-//! a temporary name it is its owner's alone.
+//! **Invariant:** under a file's own name stands the old file or the new one, whole, with its final mode and owner. Under
+//! a temporary name what is written is ours alone, but for the moment before it is renamed.
 //!
 //! **Invariant:** a [`Temporary`] that is not renamed is removed when it is dropped; what a killed run leaves has a name
 //! that [`Dir::sweep_temporaries`] knows.
@@ -14,24 +14,25 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::stat::{Mode, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
 
 use crate::error::Error;
 use crate::host::dir::Dir;
-use crate::host::root::{Modified, failed, open_at};
+use crate::host::root::{Identity, Modified, failed, open_at};
 use crate::ledger::Attributes;
 
 const PREFIX: &str = ".aa-converge-";
 const SUFFIX: &str = ".tmp";
 
 /// The mode of a file as long as its name is a temporary one.
-const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+const PRIVATE: u32 = 0o600;
 
 /// How many names are tried: each is taken with a chance of 1 in 2⁶⁴, unless somebody is at work.
 const ATTEMPTS: u32 = 8;
@@ -67,15 +68,23 @@ fn temporary_name() -> String {
     format!("{PREFIX}{}{SUFFIX}", random_digits())
 }
 
-/// A file or link under a temporary name, complete and flushed but for the file's mode; removed when dropped.
+/// A file or link under a temporary name, complete and flushed but for the file's mode and owner; removed when dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Temporary {
     dir: Dir,
     /// `None` once it is renamed.
     name: Option<String>,
-    /// What a file gets instead of [`PRIVATE`] as the last thing before it is renamed.
-    mode: Mode,
+    finish: Option<Finish>,
+}
+
+/// The mode and owner that a file gets as the last thing before it is renamed.
+#[derive(Debug)]
+struct Finish {
+    /// The file that they are for, which is opened by its name again: one descriptor for each file that waits would be
+    /// too many.
+    file: Identity,
+    attributes: Attributes,
 }
 
 impl Temporary {
@@ -83,12 +92,13 @@ impl Temporary {
     /// not flushed: the caller does that once for all ([`Dir::sync`]).
     ///
     /// # Errors
-    /// A directory stands there, or its mode cannot be set, or it cannot be renamed; it is removed then.
+    /// A directory stands there, its mode or owner cannot be set, it is not the file any more that was written, or it
+    /// cannot be renamed; it is removed then.
     pub fn rename_to(mut self, name: impl AsRef<OsStr>) -> Result<(), Error> {
         let place = self.dir.component(name.as_ref())?;
         if let Some(temporary) = &self.name {
-            if self.mode != PRIVATE {
-                self.set_mode(temporary)?;
+            if let Some(finish) = &self.finish {
+                finish.apply(&self.dir, temporary)?;
             }
             renameat(self.dir.fd(), temporary.as_str(), self.dir.fd(), place)
                 .map_err(failed("replace", self.dir.shown_at(place)))?;
@@ -96,15 +106,30 @@ impl Temporary {
         self.name = None;
         Ok(())
     }
+}
 
-    /// File systems keep the order of a change of mode and of the rename that follows, so this needs no flush of its own.
-    fn set_mode(&self, name: &str) -> Result<(), Error> {
-        // It is opened again, since one descriptor for each file that waits would be too many.
+impl Finish {
+    /// This needs no flush of its own: file systems with a journal keep the order of a change of mode and of the rename
+    /// that follows.
+    fn apply(&self, dir: &Dir, name: &str) -> Result<(), Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        open_at(self.dir.fd(), Path::new(name), flags, Mode::empty())
-            .and_then(|file| fchmod(file, self.mode))
-            .map_err(failed("set the mode of a temporary file in", self.dir.shown()))
+        let file = open_at(dir.fd(), Path::new(name), flags, Mode::empty())
+            .map_err(failed("open a temporary file in", dir.shown()))?;
+        let found = fstat(&file).map_err(failed("examine a temporary file in", dir.shown()))?;
+        // Where others may write to the directory, any file can have been given the name meanwhile.
+        if Identity::of(&found) != self.file {
+            return Err(Error::ChangedMeanwhile { path: dir.shown_at(name) });
+        }
+        set(&file, self.attributes, dir)
     }
+}
+
+/// Gives a file its owner and its mode, in this order, since chown(2) clears set-user-id bits.
+fn set(file: impl AsFd, attributes: Attributes, dir: &Dir) -> Result<(), Error> {
+    fchown(&file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))
+        .map_err(failed("set the owner of a temporary file in", dir.shown()))?;
+    fchmod(&file, Mode::from_bits_truncate(attributes.mode))
+        .map_err(failed("set the mode of a temporary file in", dir.shown()))
 }
 
 impl Drop for Temporary {
@@ -125,7 +150,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Writes all of it, gives it its owner and flushes it; the mode comes with the rename.
+    /// Writes all of it and flushes it; it gets its attributes with the rename.
     ///
     /// # Errors
     /// The disk is full, the owner cannot be changed, …; it is removed then.
@@ -146,12 +171,16 @@ impl Draft {
     }
 
     fn fill(&mut self, bytes: &[u8], attributes: Attributes) -> Result<(), Error> {
-        let at = self.temporary.dir.shown();
-        self.file.write_all(bytes).map_err(failed("write a temporary file in", at))?;
-        // This comes before the mode, since chown(2) clears set-user-id bits.
-        self.temporary.mode = Mode::from_bits_truncate(attributes.mode);
-        fchown(&self.file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))
-            .map_err(failed("set the owner of a temporary file in", at))
+        let dir = &self.temporary.dir;
+        let created = fstat(&self.file).map_err(failed("examine a temporary file in", dir.shown()))?;
+        let private = Attributes { mode: PRIVATE, ..Attributes::of(&created) };
+        // An owner or a mode that cannot be set is to be known now, and not after the first effect.
+        set(&self.file, attributes, dir)?;
+        if attributes != private {
+            set(&self.file, private, dir)?;
+            self.temporary.finish = Some(Finish { file: Identity::of(&created), attributes });
+        }
+        self.file.write_all(bytes).map_err(failed("write a temporary file in", dir.shown()))
     }
 
     fn flush(self) -> Result<Temporary, Error> {
@@ -167,9 +196,10 @@ impl Dir {
     /// The directory cannot be written.
     pub fn create_temporary(&self) -> Result<Draft, Error> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-        let (name, fd) = under_new_name(temporary_name, |name| open_at(self.fd(), name, flags, PRIVATE))
+        let mode = Mode::from_bits_truncate(PRIVATE);
+        let (name, fd) = under_new_name(temporary_name, |name| open_at(self.fd(), name, flags, mode))
             .map_err(failed("create a temporary file in", self.shown()))?;
-        Ok(Draft { file: fd.into(), temporary: Temporary { dir: self.clone(), name: Some(name), mode: PRIVATE } })
+        Ok(Draft { file: fd.into(), temporary: Temporary { dir: self.clone(), name: Some(name), finish: None } })
     }
 
     /// Writes a temporary file: whole, with these attributes, flushed.
@@ -187,7 +217,7 @@ impl Dir {
     pub fn link_temporary(&self, target: &Path) -> Result<Temporary, Error> {
         let (name, ()) = under_new_name(temporary_name, |name| symlinkat(target, self.fd(), name))
             .map_err(failed("create a temporary link in", self.shown()))?;
-        Ok(Temporary { dir: self.clone(), name: Some(name), mode: PRIVATE })
+        Ok(Temporary { dir: self.clone(), name: Some(name), finish: None })
     }
 }
 

@@ -1,8 +1,11 @@
 //! Whose bytes are whose: what is kept when something is taken over, and what comes back.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
 
-use crate::scratch::{Scratch, entry, has_reason, profile, profiles};
+use crate::scratch::{PROGRAM, Run, Scratch, command, entry, has_reason, profile, profiles};
 
 fn document(profiles: &Value) -> Value {
     json!({ "version": 1, "owner": "test", "prune": true, "allow_empty": true, "profiles": profiles })
@@ -183,4 +186,27 @@ fn a_link_for_complain_mode_says_nothing_of_a_disabled_profile() {
     assert!(!host.converge(&with("disabled")).changed());
     assert!(host.converge(&with("enforce")).changed());
     assert!(!host.has("disable/one") && !host.has("force-complain/one"));
+}
+
+#[test]
+fn no_umask_has_a_say_in_modes() {
+    for umask in ["0777", "0277", "0"] {
+        let host = Scratch::new();
+        let original = host.policy("one");
+        fs_err::write(&original, profile("one")).unwrap();
+        fs_err::set_permissions(&original, Permissions::from_mode(0o600)).unwrap();
+        let apply = |entries: &Value| {
+            let mut shell = command("sh");
+            shell.args(["-c", r#"umask "$1"; shift; exec "$@""#, "sh", umask, PROGRAM, "apply", "--root"]);
+            shell.arg(host.root()).stdin(Scratch::input(document(entries).to_string()));
+            Run::of(&mut shell).expect(0);
+        };
+        let mode = |path: &str| fs_err::metadata(host.path(path)).unwrap().permissions().mode() & 0o7777;
+        apply(&json!([{ "file": "one", "content": profile("one").replace("data", "more") }]));
+        assert_eq!(mode("etc/apparmor.d/one"), 0o644, "{umask}");
+        assert_eq!(mode("var/lib/aa-converge/state.json"), 0o600, "{umask}");
+        assert_eq!((mode("var/lib/aa-converge"), mode("run/aa-converge")), (0o700, 0o700), "{umask}");
+        apply(&json!([]));
+        assert_eq!(mode("etc/apparmor.d/one"), 0o600, "{umask}");
+    }
 }

@@ -67,19 +67,27 @@ fn a_file_is_private_under_its_temporary_name() {
 }
 
 #[test]
-fn a_link_at_the_temporary_name_is_not_followed() {
+fn another_file_at_the_temporary_name_is_left_alone() {
     let scratch = tempdir().unwrap();
     let dir = Dir::open(scratch.path()).unwrap();
-    fs::write(scratch.path().join("victim"), "victim").unwrap();
-    let before = fs::metadata(scratch.path().join("victim")).unwrap().mode();
-    let temporary = dir.write_temporary(b"text", Attributes::ours(0o4755)).unwrap();
-    let name = scratch.path().join(temporary.name.as_ref().unwrap());
-    fs::remove_file(&name).unwrap();
-    symlink("victim", &name).unwrap();
-    let error = temporary.rename_to("x").unwrap_err().to_string();
-    assert!(error.starts_with("cannot set the mode of a temporary file in "), "{error}");
-    assert_eq!(fs::metadata(scratch.path().join("victim")).unwrap().mode(), before);
-    assert_eq!(dir.list().unwrap().len(), 1);
+    let victim = scratch.path().join("victim");
+    fs::write(&victim, "victim").unwrap();
+    let before = fs::metadata(&victim).unwrap().mode();
+    let plant_link = |name: &Path| symlink(&victim, name).unwrap();
+    let plant_hard_link = |name: &Path| fs::hard_link(&victim, name).unwrap();
+    for (plant, message) in [
+        (&plant_link as &dyn Fn(&Path), "cannot open a temporary file in "),
+        (&plant_hard_link, "was changed by somebody"),
+    ] {
+        let temporary = dir.write_temporary(b"text", Attributes::ours(0o4755)).unwrap();
+        let name = scratch.path().join(temporary.name.as_ref().unwrap());
+        fs::remove_file(&name).unwrap();
+        plant(&name);
+        let error = temporary.rename_to("x").unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+        assert_eq!(fs::metadata(&victim).unwrap().mode(), before);
+        assert_eq!(dir.list().unwrap().len(), 1);
+    }
 }
 
 #[test]

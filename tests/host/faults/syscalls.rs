@@ -52,12 +52,15 @@ pub(super) struct Case {
     calls: Vec<Call>,
 }
 
-type Policy = BTreeMap<String, (u32, Vec<u8>)>;
+type Policy = BTreeMap<String, Installed>;
+
+/// Mode, owner and group, and bytes.
+type Installed = (u32, (u32, u32), Vec<u8>);
 
 impl Case {
     pub(super) fn upgrade() -> Self {
         let case = Self::prepared_upgrade();
-        let was_renewed = |(path, file): (&String, &(u32, Vec<u8>))| case.cached_old.get(path) != Some(file);
+        let was_renewed = |(path, file): (&String, &Installed)| case.cached_old.get(path) != Some(file);
         assert!(case.cached_new.iter().any(was_renewed), "the run writes to the cache: {:?}", case.cached_new.keys());
         case
     }
@@ -66,6 +69,8 @@ impl Case {
         let host = with_parser(Scratch::in_memory());
         host.write("installed", profile("installed"));
         host.write("adopted", format!("# by hand\n{}", profile("adopted")));
+        std::os::unix::fs::chown(host.policy("adopted"), Some(33), Some(44)).expect("the tests run as root");
+        fs_err::set_permissions(host.policy("adopted"), Permissions::from_mode(0o640)).expect("it is there");
         host.converge(&json!({
             "version": 1, "owner": "test", "profiles": [entry("changed"), entry("same"), entry("gone"), entry("pruned")],
         }));
@@ -170,7 +175,7 @@ impl Case {
             assert!(
                 now == self.old.get(path) || now == self.new.get(path),
                 "{about}: {path} is neither old nor new: {:?}",
-                now.map(|(mode, bytes)| (mode, String::from_utf8_lossy(bytes)))
+                now.map(|(mode, owner, bytes)| (mode, owner, String::from_utf8_lossy(bytes)))
             );
         }
     }
@@ -219,7 +224,7 @@ fn policy(host: &Scratch) -> Policy {
     host.policy_tree()
         .into_iter()
         .filter(|(path, node)| !path.split('/').any(|name| name.starts_with('.')) && node.mode & 0o170_000 != 0o040_000)
-        .map(|(path, node)| (path, (node.mode, node.content)))
+        .map(|(path, node)| (path, (node.mode, node.owner, node.content)))
         .collect()
 }
 
@@ -239,7 +244,7 @@ fn cached(host: &Scratch) -> Policy {
     nodes
         .into_iter()
         .filter(|(_, node)| node.mode & 0o170_000 != 0o040_000)
-        .map(|(path, node)| (path, (node.mode, node.content)))
+        .map(|(path, node)| (path, (node.mode, node.owner, node.content)))
         .collect()
 }
 
