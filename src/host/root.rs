@@ -528,11 +528,18 @@ impl Root {
             // Another run, which waits for the same lock, may have been faster.
             (Ok(made), _) | (Err(_), Some(made)) => Ok(made),
             (Err(error), None) => Err(match parent.entry(name, 0)? {
-                Entry::Link { target } => Error::Untrusted {
-                    path: parent.shown_at(name),
-                    why: format!("it is a link to {}, which is not there", target.display()),
-                    remedy: "make the directory that it leads to, or a directory in its place".to_owned(),
-                },
+                Entry::Link { .. } => {
+                    let resolved = self.resolve_to_be(path)?;
+                    let leads = resolved.map_or_else(
+                        || "in a circle".to_owned(),
+                        |resolved| format!("to {}, where no directory is", self.shown(&resolved).display()),
+                    );
+                    Error::Untrusted {
+                        path: parent.shown_at(name),
+                        why: format!("it is a link that leads {leads}"),
+                        remedy: "make that directory, or one in the place of the link".to_owned(),
+                    }
+                }
                 _ => error,
             }),
         }
