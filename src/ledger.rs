@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::policy::{AttachmentRecord, KernelHash};
 use crate::profile::{Digest, FileName, Mode, Owner, PolicyPath, ProfileName};
@@ -77,11 +78,29 @@ pub enum Stands {
 #[serde(deny_unknown_fields)]
 pub struct Attributes {
     /// Permission bits, 0 to 0o7777.
+    #[serde(deserialize_with = "permission_bits")]
     pub mode: u32,
     /// The owner's number.
+    #[serde(deserialize_with = "id")]
     pub uid: u32,
     /// The group's number.
+    #[serde(deserialize_with = "id")]
     pub gid: u32,
+}
+
+impl Attributes {
+    /// The number that no owner and no group has: it has chown(2) leave them as they are.
+    const NO_ID: u32 = u32::MAX;
+}
+
+fn permission_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let mode = u32::deserialize(deserializer)?;
+    if mode <= 0o7777 { Ok(mode) } else { Err(D::Error::custom("a mode has no bits beyond 0o7777")) }
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let id = u32::deserialize(deserializer)?;
+    if id == Attributes::NO_ID { Err(D::Error::custom("nobody has this number")) } else { Ok(id) }
 }
 
 /// What a place goes back to when its owner gives it up.
