@@ -152,8 +152,7 @@ impl Error {
             Self::ChangedMeanwhile { .. } => "run it again",
             Self::LockHeld { .. } => "wait until the other run has ended, or give --lock-timeout more seconds",
             Self::Compile { .. } => {
-                "correct what each `error` in the report names: the profile, or what kept the parser from compiling it; \
-                 nothing was changed"
+                "correct what each `error` in the report names: the profile, or what kept the parser from compiling it"
             }
             Self::Untrusted { remedy, .. } | Self::Parser { remedy, .. } | Self::Kernel { remedy, .. } => remedy,
             Self::BootCache { .. } => {

@@ -199,8 +199,7 @@ impl Parser {
     /// working threads, of which the caller's is one, after each file.
     ///
     /// # Errors
-    /// `cancel` was triggered ([`Error::Interrupted`]), the program cannot be started, or the
-    /// spool cannot be used.
+    /// `cancel` was triggered ([`Error::Interrupted`]), the program cannot be started, or the spool cannot be used.
     pub fn compile_all(
         &self,
         view: View<'_>,

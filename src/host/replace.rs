@@ -75,6 +75,7 @@ pub struct Temporary {
     dir: Dir,
     /// `None` once it is renamed.
     name: Option<String>,
+    /// `None` for links, and for files that have their attributes already.
     finish: Option<Finish>,
 }
 
