@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::directories::{Directories, put, remove_empty};
 use super::loading::{Removed, load, prove, refused_by_kernel, remove};
-use super::prepare::{Prepared, refuse_confined};
+use super::prepare::{LastLook, Prepared, refuse_confined};
 use super::state::{NextLedger, drop_journal, forget_adopted, outdate_journal, settle_journal, write_journal};
 use super::undo::told_in_use;
 use super::{applied, elapsed_ms, unconfined, undo};
@@ -219,18 +219,22 @@ impl Prepared {
             draft.kernel.writes += 1;
         }
         let loaded = self.work.sets.iter().flat_map(|set| set.profiles().iter().map(|profile| profile.name.clone()));
-        let state = kernel.observe(&loaded.collect())?;
+        let state = kernel.observe(&loaded.collect(), None)?;
         draft.kernel.revision = Some(state.moment.current.revision);
         draft.kernel.global_mode = Some(state.global_mode.to_string());
         prove(&self.work.sets, &self.work.removals, &state, draft)?;
         // Whoever loaded something meanwhile may have replaced what was looked at before.
-        self.sighted = (state.moment == moment).then(|| {
+        self.look = if state.moment == moment {
             let mut now = state;
-            for (name, loaded) in &mut now.loaded {
-                loaded.hash = loaded.hash.or_else(|| observed.loaded.get(name).and_then(|before| before.hash));
+            for (name, loaded) in now.loaded.iter_mut().filter(|(_, loaded)| loaded.hash.is_none()) {
+                if let Some(before) = observed.loaded.get(name) {
+                    (loaded.hash, loaded.origin) = (before.hash, before.origin.clone());
+                }
             }
-            Sighting::of(&now)
-        });
+            LastLook::Changed(now)
+        } else {
+            LastLook::OutOfDate
+        };
         Ok(())
     }
 
@@ -242,12 +246,18 @@ impl Prepared {
 
     /// Keeps what was seen in the kernel, so that the next run need not look again.
     fn remember_kernel(&self) -> Result<(), Error> {
-        let Some(sighting) = &self.sighted else { return Ok(()) };
-        if self.compiled.plan.observed.sighting.as_ref() == Some(sighting) {
+        let observed = &self.compiled.plan.observed;
+        let state = match &self.look {
+            LastLook::AsObserved => observed.kernel.as_ref(),
+            LastLook::Changed(state) => Some(state),
+            LastLook::OutOfDate => None,
+        };
+        let Some(state) = state else { return Ok(()) };
+        if observed.sighting.as_ref().is_some_and(|sighting| sighting.tells_all_of(state)) {
             return Ok(());
         }
         let directory = self.host.lock.dir();
-        directory.write_temporary(&sighting.to_bytes(), Attributes::ours(0o600))?.rename_to(SIGHTING)
+        directory.write_temporary(&Sighting::of(state).to_bytes(), Attributes::ours(0o600))?.rename_to(SIGHTING)
     }
 }
 

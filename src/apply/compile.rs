@@ -400,7 +400,7 @@ fn look_closer(plan: &mut Plan, host: &Host, results: &[CompiledStep]) -> Result
     if unseen.is_empty() || state.evidence == Evidence::Name {
         return Ok(());
     }
-    let mut seen = kernel.observe(&unseen)?;
+    let mut seen = kernel.observe(&unseen, None)?;
     for name in unseen {
         match seen.loaded.remove(&name) {
             Some(loaded) => drop(state.loaded.insert(name, loaded)),

@@ -24,7 +24,6 @@ use crate::plan::{Effect, Plan, Reading, Standing, Target, mode_as_compiled};
 use crate::policy::{LoadSet, Unloadable};
 use crate::profile::{Digest, FileName, PolicyPath, ProfileName};
 use crate::report::NeedsRestart;
-use crate::sighting::Sighting;
 
 /// A plan that is compiled, checked and ready to be carried out. It owns the lock: what is committed without being
 /// locked and compiled does not type-check.
@@ -41,10 +40,20 @@ pub struct Prepared {
     pub(super) work: KernelWork,
     /// The processes that the commit took confinement from, as the document allowed.
     pub(super) released: Vec<NeedsRestart>,
-    /// What is known of the kernel's profiles, at the moment that it is known of; none while that may be out of date.
-    pub(super) sighted: Option<Sighting>,
+    /// What is known of the kernel's profiles.
+    pub(super) look: LastLook,
     /// What becomes of compiled policy that a boot would load.
     pub(super) renewal: Renewal,
+}
+
+/// What is known of the kernel's profiles after a run.
+pub(super) enum LastLook {
+    /// The run did nothing to them.
+    AsObserved,
+    /// The run changed them, and this is all that changed.
+    Changed(KernelState),
+    /// Somebody else changed them meanwhile.
+    OutOfDate,
 }
 
 /// What earlier runs made and nothing needs any more.
@@ -73,7 +82,7 @@ pub(super) fn prepare(plan: Plan, host: LockedHost, progress: &Progress<'_>) -> 
     let (mut compiled, temporaries) = compile::compile(plan, &host.host, SpoolIn::Root(&host.lock), progress, beside)?;
     match assemble(&mut compiled, &host) {
         Ok(Assembled { journal, ledger, idle, work, renewal }) => Ok(Prepared {
-            sighted: compiled.plan.observed.kernel.as_ref().map(Sighting::of),
+            look: LastLook::AsObserved,
             host,
             compiled,
             journal,

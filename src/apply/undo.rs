@@ -156,7 +156,7 @@ fn undo_kernel(journal: &Journal, host: &mut Host, undone: &mut Undone) {
 
 fn put_profiles_back(journal: &Journal, kernel: &mut dyn Kernel, undone: &mut Undone) -> Result<(), Error> {
     let names = journal.profiles.iter().map(|change| change.name.clone()).collect();
-    let state = kernel.observe(&names)?;
+    let state = kernel.observe(&names, None)?;
     let mut blobs = Vec::new();
     let mut removed = Vec::new();
     let mut restored = Vec::new();
@@ -199,7 +199,7 @@ fn put_profiles_back(journal: &Journal, kernel: &mut dyn Kernel, undone: &mut Un
         }
     }
     // What the kernel says of the writes is one thing, what it runs is another.
-    let state = kernel.observe(&names)?;
+    let state = kernel.observe(&names, None)?;
     for change in restored {
         let named = format!("profile `{}`", change.name);
         match whose_profile(change, &state) {
@@ -354,7 +354,7 @@ fn pending_profiles(
         return Ok((BTreeMap::new(), InUse::new()));
     };
     let names = journal.profiles.iter().map(|change| change.name.clone()).collect();
-    let state = kernel.observe(&names)?;
+    let state = kernel.observe(&names, None)?;
     let in_use = in_use(journal, &state, kernel)?;
     let mut profiles = BTreeMap::new();
     for change in journal.profiles.iter().filter(|change| !in_use.contains_key(&change.name)) {
@@ -366,6 +366,7 @@ fn pending_profiles(
                 let before = change.before.as_ref().map(|saved| Loaded {
                     mode: saved.loaded.mode,
                     hash: saved.loaded.hash.as_deref().and_then(ShownHash::from_hex),
+                    origin: None,
                 });
                 profiles.insert(change.name.clone(), before);
             }

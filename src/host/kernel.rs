@@ -13,17 +13,19 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::host::root::Identity;
 use crate::policy::{KernelHash, LoadSet, ShownHash};
 use crate::profile::{Mode, ProfileName};
 
 mod access;
 #[cfg(test)]
 pub(crate) mod fake;
+mod files;
+mod moment;
 mod processes;
 mod securityfs;
 
 pub use access::Access;
+pub use moment::{Moment, NamespaceMoment, Origin, Sight, Sighting};
 pub use securityfs::Securityfs;
 
 /// The kernel's policy, as seen from the current policy namespace.
@@ -38,20 +40,14 @@ pub trait Kernel: Send + Sync {
     /// The kernel's release, such as `6.12.48+deb13-amd64` (uname(2)); none if it does not tell.
     fn release(&self) -> Option<String>;
 
-    /// Tells this state of the kernel's policy from every other, without looking at any profile.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    fn moment(&self) -> Result<Moment, Error>;
-
-    /// Looks at everything that is loaded, once. Hashes are read for the profiles in `ours` only: docker, libvirt and
-    /// snapd may have loaded hundreds more.
+    /// Looks at everything that is loaded, once. Hashes are told of the profiles in `ours` only: docker, libvirt and
+    /// snapd may have loaded hundreds more. Those that are certain to be what was `seen` are not read again.
     ///
     /// A foreign profile whose name is not UTF-8 cannot be ours and is left out.
     ///
     /// # Errors
     /// There is no policy to be managed here, or it cannot be read.
-    fn observe(&self, ours: &BTreeSet<ProfileName>) -> Result<KernelState, Error>;
+    fn observe(&self, ours: &BTreeSet<ProfileName>, seen: Option<&Sighting>) -> Result<KernelState, Error>;
 
     /// Fetches the compiled bytes of those of `names` that are loaded, each cut out of the set that it came in, so
     /// that they can be loaded again. After a replace or a remove they are gone.
@@ -88,46 +84,6 @@ pub trait Kernel: Send + Sync {
         processes.retain(|process| process.is_confined_by(names));
         Ok(processes)
     }
-}
-
-/// One state of the kernel's policy. Two that are equal stand for the same policy in every namespace, seen or not: each
-/// change moves a revision, and a counter that began anew belongs to another boot or another directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Moment {
-    /// The boot, as `/proc/sys/kernel/random/boot_id` names it. It is the machine's: a restarted system container has
-    /// the same one and a fresh counter.
-    pub boot: String,
-    /// The current policy namespace.
-    pub current: NamespaceMoment,
-    /// Every policy namespace below it, by its path of names separated by `//`; each counts for itself.
-    pub below: BTreeMap<String, NamespaceMoment>,
-}
-
-impl Moment {
-    /// The moment after one more change of our own to `namespace`. A namespace that the change itself made is not
-    /// known yet, and its moment is found by looking.
-    pub(crate) fn advance(&mut self, namespace: Option<&str>) {
-        let changed = match namespace {
-            None => Some(&mut self.current),
-            Some(namespace) => self.below.get_mut(namespace),
-        };
-        if let Some(changed) = changed {
-            changed.revision += 1;
-        }
-    }
-}
-
-/// One state of one policy namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NamespaceMoment {
-    /// The namespace's own name.
-    pub name: String,
-    /// Its directory, which another namespace of the same name would not have.
-    pub directory: Identity,
-    /// The number of changes to its policy so far.
-    pub revision: u64,
 }
 
 /// By what the kernel shows which policy it runs, the strongest first.
@@ -193,6 +149,8 @@ pub struct Loaded {
     pub mode: Mode,
     /// The hash, for the profiles that were asked for; `None` if the kernel has no [`Evidence`] of it.
     pub hash: Option<ShownHash>,
+    /// Where it came from, for the same profiles; `None` if the kernel does not keep what it was given.
+    pub origin: Option<Origin>,
 }
 
 /// A profile's compiled bytes as they were loaded.

@@ -23,7 +23,7 @@ impl Assumed {
     }
 }
 
-/// What the kernel runs. Where it is in the state that an earlier run saw, no profile of ours is looked at again.
+/// What the kernel runs, and what an earlier run saw of it.
 pub(super) fn observe_kernel(
     host: &Host,
     kernel: &dyn Kernel,
@@ -31,16 +31,8 @@ pub(super) fn observe_kernel(
 ) -> Result<(KernelState, Option<Sighting>), Error> {
     let recorded = ledger.compiled().values().flat_map(|record| &record.profiles);
     let ours: BTreeSet<ProfileName> = recorded.map(|profile| profile.name.clone()).collect();
-    if let Some(seen) = read_sighting(host)? {
-        if kernel.moment()? == seen.moment {
-            let mut state = kernel.observe(&seen.unseen(&ours))?;
-            if state.moment == seen.moment {
-                seen.complete(&mut state);
-                return Ok((state, Some(seen)));
-            }
-        }
-    }
-    Ok((kernel.observe(&ours)?, None))
+    let seen = read_sighting(host)?;
+    Ok((kernel.observe(&ours, seen.as_ref())?, seen))
 }
 
 /// Reads what the last run saw in the kernel; `None` if there is nothing that can be used.

@@ -4,8 +4,11 @@ use std::ffi::OsStr;
 
 use serde_json::json;
 
-use crate::guest::{Guest, document, profile, simple};
+use crate::guest::{Guest, document, entry, profile, simple};
 use crate::kernel::{self, policy, revision};
+
+/// What a run saw in the kernel.
+const SEEN: &str = "/run/aa-converge/seen";
 
 #[test]
 fn unloaded_replaced_and_switched_profiles_are_each_found_and_repaired() {
@@ -55,11 +58,11 @@ fn drift_in_the_kernel_and_in_files_is_repaired_together() {
     assert_eq!(fs_err::read_to_string(guest.policy("one")).unwrap(), profile("one"));
 }
 
-/// The files that a run opens below the directories of loaded profiles.
-fn opened_of_profiles(guest: &Guest, document: &serde_json::Value) -> Vec<String> {
+/// What a run that changes nothing looks at in the directories of loaded profiles: `PROFILE FILE`, by name.
+fn looked_at(guest: &Guest, document: &serde_json::Value) -> Vec<String> {
     let trace = "/tmp/trace";
     let run = guest.run_under(
-        &["strace", "-f", "-o", trace, "-e", "trace=open,openat,openat2"],
+        &["strace", "-f", "-o", trace, "-e", "trace=open,openat,openat2,readlink,readlinkat"],
         &["apply"],
         &document.to_string(),
     );
@@ -67,11 +70,13 @@ fn opened_of_profiles(guest: &Guest, document: &serde_json::Value) -> Vec<String
     assert!(!run.changed(), "{run:#?}");
     let trace = fs_err::read_to_string(trace).unwrap();
     assert!(trace.contains("apparmor"), "the trace shows what is opened");
-    trace
-        .lines()
-        .filter(|line| line.contains("/policy/") && line.contains("/sha") && !line.contains("ENOENT"))
-        .map(str::to_owned)
-        .collect()
+    let called = trace.lines().filter(|line| !line.contains("ENOENT")).filter_map(|line| line.split('"').nth(1));
+    let mut looked_at: Vec<String> = called
+        .filter_map(|path| path.rsplit_once("profiles/")?.1.split_once('/'))
+        .map(|(directory, file)| format!("{} {file}", directory.rsplit_once('.').unwrap().0))
+        .collect();
+    looked_at.sort_unstable();
+    looked_at
 }
 
 #[test]
@@ -79,12 +84,35 @@ fn profiles_are_looked_at_only_after_something_was_loaded_and_then_only_ours() {
     let guest = Guest::fresh();
     let document = document(json!([simple("one"), simple("two")]));
     guest.converge(&document);
-    assert_eq!(opened_of_profiles(&guest, &document), [""; 0]);
+    assert_eq!(looked_at(&guest, &document), [""; 0]);
     kernel::load("profile docker-default {\n  file,\n}\n");
-    let opened = opened_of_profiles(&guest, &document);
-    assert_eq!(opened.len(), 2, "{opened:#?}");
-    assert!(opened.iter().all(|line| line.contains("/one.") || line.contains("/two.")), "{opened:#?}");
-    assert_eq!(opened_of_profiles(&guest, &document), [""; 0]);
+    for _ in 0..2 {
+        assert_eq!(looked_at(&guest, &document), ["one raw_data", "two raw_data"], "and their hashes are known");
+    }
+    fs_err::remove_file(SEEN).unwrap();
+    let hash = if kernel::directory("one").join("sha256").exists() { "sha256" } else { "sha1" };
+    let read = ["one raw_data", &format!("one {hash}"), "two raw_data", &format!("two {hash}")];
+    assert_eq!(looked_at(&guest, &document), read);
+    assert_eq!(looked_at(&guest, &document), [""; 0]);
+}
+
+/// The kernel takes bytes that it still keeps for the set that it got them with (security/apparmor/policy.c,
+/// `aa_replace_profiles`): the profile then comes from a set that is older than what replaced it.
+#[test]
+fn a_profile_that_goes_back_to_a_set_which_the_kernel_keeps_has_drifted() {
+    let guest = Guest::fresh();
+    guest.converge(&document(json!([simple("one"), simple("two")])));
+    let set = fs_err::read(kernel::directory("two").join("raw_data")).unwrap();
+    let changed = profile("one").replace("/opt/data/one r", "/opt/data/one rw");
+    let wanted = document(json!([entry("one", &changed), simple("two")]));
+    guest.converge(&wanted);
+    let right = policy();
+    fs_err::write("/tmp/set", set).unwrap();
+    kernel::load_compiled("/tmp/set".as_ref());
+    assert_ne!(policy()["one"], right["one"]);
+    let run = guest.converge(&wanted);
+    assert_eq!(run.entry("one")["reasons"], json!(["kernel-drift"]), "{run:#?}");
+    assert_eq!(policy(), right);
 }
 
 /// The kernel names the directories of `one` and `/one` alike, but for a number.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -46,6 +46,14 @@ fn spelled_out(name: &str) -> String {
         Some((namespace, name)) => format!(":{namespace}://{}", name.trim_start_matches("//")),
         None => name.to_owned(),
     }
+}
+
+/// The directory of a profile of the root namespace that has no other of a similar name beside it.
+pub(crate) fn directory(name: &str) -> PathBuf {
+    let profiles = fs_err::read_dir("/sys/kernel/security/apparmor/policy/profiles").unwrap();
+    let mut paths = profiles.map(|entry| entry.unwrap().path());
+    let found = paths.find(|path| path.file_stem() == Some(name.as_ref()));
+    found.unwrap_or_else(|| panic!("`{name}` is not loaded"))
 }
 
 fn walk(namespace: &Path, path: &str, policy: &mut Policy) {

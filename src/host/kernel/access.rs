@@ -6,7 +6,8 @@ use std::path::Path;
 use nix::sys::stat::stat;
 
 use super::Evidence;
-use super::securityfs::{Places, read_bytes, read_text};
+use super::files::{read_bytes, read_text};
+use super::securityfs::Places;
 use crate::error::Error;
 use crate::host::root::Identity;
 

@@ -4,9 +4,11 @@
 //! while the code under test owns another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::*;
+use crate::host::root::Identity;
 use crate::policy::{self, HashAlgorithm, KernelHash};
 
 #[derive(Clone)]
@@ -36,6 +38,8 @@ struct Held {
     mode: Mode,
     hash: KernelHash,
     blob: Vec<u8>,
+    /// The revision that it was loaded at.
+    set: u64,
 }
 
 impl FakeKernel {
@@ -232,10 +236,15 @@ impl State {
                 }
             }
         }
-        *self.revisions.entry(namespace).or_default() += 1;
+        let revision = self.revisions.entry(namespace).or_default();
+        *revision += 1;
+        let revision = *revision;
         for profile in profiles {
             let blob = profile.cut(set.bytes()).unwrap();
-            self.loaded.insert(profile.name, Held { mode: profile.mode, hash: profile.hash, blob });
+            if self.loaded.get(&profile.name).is_some_and(|held| held.blob == blob) {
+                continue;
+            }
+            self.loaded.insert(profile.name, Held { mode: profile.mode, hash: profile.hash, blob, set: revision });
         }
         Ok(())
     }
@@ -264,25 +273,31 @@ impl Kernel for FakeKernel {
         Some("6.12.48+deb13-amd64".to_owned())
     }
 
-    fn moment(&self) -> Result<Moment, Error> {
-        Ok(self.state().moment())
-    }
-
-    fn observe(&self, ours: &BTreeSet<ProfileName>) -> Result<KernelState, Error> {
+    fn observe(&self, ours: &BTreeSet<ProfileName>, seen: Option<&Sighting>) -> Result<KernelState, Error> {
         let mut state = self.state();
-        state.hashes_read += ours.iter().filter(|name| state.loaded.contains_key(*name)).count();
-        let state = &*state;
-        let shown = |name: &ProfileName, held: &Held| {
-            let hash = ours.contains(name) && !state.without_hash.contains(name) && state.evidence != Evidence::Name;
-            let hash = hash.then(|| held.hash.shown(state.hash_algorithm));
-            (name.clone(), Loaded { mode: held.mode, hash })
+        let moment = state.moment();
+        let mut read = 0;
+        let mut shown = |name: &ProfileName, held: &Held| {
+            let unknown = Loaded { mode: held.mode, hash: None, origin: None };
+            if !ours.contains(name) || state.without_hash.contains(name) || state.evidence == Evidence::Name {
+                return (name.clone(), unknown);
+            }
+            let directory = || Path::new(&name.to_string()).into();
+            let origin = state.keeps_bytes.then(|| Origin { directory: directory(), set: held.set });
+            let recalled = seen.and_then(|seen| seen.recall(name, &moment, |before| origin.as_ref() == Some(before)));
+            let hash = recalled.map_or_else(
+                || {
+                    read += 1;
+                    held.hash.shown(state.hash_algorithm)
+                },
+                |sight| sight.hash,
+            );
+            (name.clone(), Loaded { mode: held.mode, hash: Some(hash), origin })
         };
-        Ok(KernelState {
-            moment: state.moment(),
-            global_mode: state.global_mode,
-            evidence: state.evidence,
-            loaded: state.loaded.iter().map(|(name, held)| shown(name, held)).collect(),
-        })
+        let loaded = state.loaded.iter().map(|(name, held)| shown(name, held)).collect();
+        let observed = KernelState { moment, global_mode: state.global_mode, evidence: state.evidence, loaded };
+        state.hashes_read += read;
+        Ok(observed)
     }
 
     fn saved(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<SavedProfile>, Error> {
@@ -345,10 +360,10 @@ mod tests {
         assert!(kernel.modes().is_empty());
         let orphan = set(&[sample("a", Mode::Enforce), sample("b//c", Mode::Enforce)]);
         assert_eq!(errno(kernel.replace(&orphan)), Some(Errno::ENOENT));
-        assert_eq!(kernel.moment().unwrap().current.revision, 0);
+        assert_eq!(kernel.state().moment().current.revision, 0);
         kernel.replace(&set(&[sample("a", Mode::Kill), sample("b", Mode::Complain)])).unwrap();
         assert_eq!(kernel.modes(), [("a".to_owned(), Mode::Kill), ("b".to_owned(), Mode::Complain)].into());
-        assert_eq!(kernel.moment().unwrap().current.revision, 1);
+        assert_eq!(kernel.state().moment().current.revision, 1);
         assert_eq!(kernel.effects(), 3);
     }
 
@@ -399,15 +414,20 @@ mod tests {
 
     #[test]
     fn the_old_bytes_load_again() {
-        let mut kernel = FakeKernel::new();
+        let test = FakeKernel::new();
+        let mut kernel = test.clone();
         let ours: BTreeSet<_> = [name("a"), name("absent")].into();
         kernel.load(&[sample("foreign", Mode::Enforce), sample::blob("a", Mode::Kill, "old")].concat());
-        let before = kernel.observe(&ours).unwrap();
+        let look = || {
+            let loaded = test.observe(&ours, None).unwrap().loaded;
+            loaded.into_iter().map(|(name, loaded)| (name, (loaded.mode, loaded.hash))).collect::<Vec<_>>()
+        };
+        let before = look();
         let [saved] = &kernel.saved(&ours).unwrap()[..] else { panic!("only what is loaded is saved") };
         kernel.replace(&set(&[sample::blob("a", Mode::Enforce, "new")])).unwrap();
-        assert_ne!(kernel.observe(&ours).unwrap().loaded, before.loaded);
+        assert_ne!(look(), before);
         kernel.replace(&set(&[saved.blob.clone().unwrap()])).unwrap();
-        assert_eq!(kernel.observe(&ours).unwrap().loaded, before.loaded);
+        assert_eq!(look(), before);
         assert_eq!(kernel.blob(&name("a")), saved.blob);
         kernel.forget_bytes();
         assert_eq!(kernel.saved(&ours).unwrap()[0].blob, None);
@@ -420,14 +440,14 @@ mod tests {
         let a = policy::profiles(&sample("a", Mode::Enforce)).unwrap()[0].hash;
         for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
             kernel.set_hash_algorithm(algorithm);
-            let state = kernel.observe(&[name("a")].into()).unwrap();
+            let state = kernel.observe(&[name("a")].into(), None).unwrap();
             assert_eq!(state.loaded[&name("a")].hash, Some(a.shown(algorithm)));
             assert_eq!(state.loaded[&name("foreign")].hash, None);
         }
         kernel.set_evidence(Evidence::Name);
-        assert_eq!(kernel.observe(&[name("a")].into()).unwrap().loaded[&name("a")].hash, None);
+        assert_eq!(kernel.observe(&[name("a")].into(), None).unwrap().loaded[&name("a")].hash, None);
         kernel.set_global_mode(Mode::Complain);
-        assert_eq!(kernel.observe(&BTreeSet::new()).unwrap().global_mode, Mode::Complain);
+        assert_eq!(kernel.observe(&BTreeSet::new(), None).unwrap().global_mode, Mode::Complain);
     }
 
     #[test]
@@ -435,7 +455,7 @@ mod tests {
         let kernel = FakeKernel::new();
         kernel.load(&sample::blob_in(Some("n"), "a", Mode::Enforce, ""));
         kernel.unload(&ProfileName { namespace: Some("n".to_owned()), name: "a".to_owned() });
-        let moment = kernel.moment().unwrap();
+        let moment = kernel.state().moment();
         assert_eq!((moment.current.revision, moment.below["n"].revision), (0, 2));
     }
 }

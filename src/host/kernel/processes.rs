@@ -15,7 +15,8 @@ use nix::fcntl::{OFlag, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat, stat};
 
 use super::Process;
-use super::securityfs::{mode_from_kernel, names_in, read_bytes, read_text};
+use super::files::{names_in, read_bytes, read_text};
+use super::securityfs::mode_from_kernel;
 use crate::error::Error;
 use crate::profile::ProfileName;
 

@@ -11,23 +11,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, readlinkat};
 use nix::sys::stat::fstat;
 use nix::unistd::write;
 
+use super::files::{MAX_TEXT, cannot_read, entries_of, names_in, open, read_bytes, read_if_there, read_text};
 use super::{
-    Access, Act, Cause, Evidence, Kernel, KernelFailure, KernelState, Loaded, Moment, NamespaceMoment, Process,
-    SavedProfile, access, processes,
+    Access, Act, Cause, Evidence, Kernel, KernelFailure, KernelState, Loaded, Moment, NamespaceMoment, Origin, Process,
+    SavedProfile, Sighting, access, processes,
 };
 use crate::error::Error;
 use crate::host::root::Identity;
 use crate::policy::{self, HashAlgorithm, LoadSet, ShownHash};
 use crate::profile::{Mode, ProfileName};
 
-/// The largest list of loaded profiles, or file of features, that is read, in bytes.
-const MAX_TEXT: u64 = 64 << 20;
-/// How much fits of nearly every file of a kernel, in bytes, so that it is read at once.
-const USUAL_TEXT: usize = 4096;
 /// The largest set of compiled policy that is read back, in bytes: a whole system's has about 100 MiB.
 const MAX_RAW_DATA: u64 = 1 << 30;
 /// How deep directories of features and namespaces may nest; today's kernels have three levels.
@@ -194,6 +191,19 @@ impl Securityfs {
         Ok(found)
     }
 
+    fn moment(&self) -> Result<Moment, Error> {
+        let path = self.places.proc.join("sys/kernel/random/boot_id");
+        let boot = read_text(&path).map_err(cannot_read(&path))?.trim_end().to_owned();
+        let path = self.places.apparmor.join(".ns_name");
+        let name = read_if_there(&path)?.unwrap_or_default().trim_end().to_owned();
+        let directory = self.namespace(None);
+        let current = namespace_moment(&directory, name)?
+            .ok_or_else(|| cannot_read(&directory)(io::ErrorKind::NotFound.into()))?;
+        let mut below = BTreeMap::new();
+        self.namespaces_below(&directory, "", 0, &mut below)?;
+        Ok(Moment { boot, current, below })
+    }
+
     fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Cause> {
         let opened = nix::fcntl::open(
             &self.places.apparmor.join(file),
@@ -225,30 +235,30 @@ impl Kernel for Securityfs {
         Some(name.release().to_string_lossy().into_owned())
     }
 
-    fn moment(&self) -> Result<Moment, Error> {
-        let path = self.places.proc.join("sys/kernel/random/boot_id");
-        let boot = read_text(&path).map_err(cannot_read(&path))?.trim_end().to_owned();
-        let path = self.places.apparmor.join(".ns_name");
-        let name = read_if_there(&path)?.unwrap_or_default().trim_end().to_owned();
-        let directory = self.namespace(None);
-        let current = namespace_moment(&directory, name)?
-            .ok_or_else(|| cannot_read(&directory)(io::ErrorKind::NotFound.into()))?;
-        let mut below = BTreeMap::new();
-        self.namespaces_below(&directory, "", 0, &mut below)?;
-        Ok(Moment { boot, current, below })
-    }
-
-    fn observe(&self, ours: &BTreeSet<ProfileName>) -> Result<KernelState, Error> {
+    fn observe(&self, ours: &BTreeSet<ProfileName>, seen: Option<&Sighting>) -> Result<KernelState, Error> {
         let moment = self.moment()?;
         let path = self.places.apparmor.join("profiles");
         let list = read_bytes(&path, MAX_TEXT).map_err(cannot_read(&path))?;
         let mut loaded: BTreeMap<ProfileName, Loaded> = loaded_profiles(&list);
-        let here: BTreeSet<ProfileName> = ours.iter().filter(|name| loaded.contains_key(*name)).cloned().collect();
+        let mut unseen = BTreeSet::new();
+        let mut namespaces = OpenNamespaces { kernel: self, open: HashMap::new() };
+        for name in ours {
+            let Some(loaded) = loaded.get_mut(name) else { continue };
+            let stands = |origin: &Origin| namespaces.set_at(name, &origin.directory) == Some(origin.set);
+            match seen.and_then(|seen| seen.recall(name, &moment, stands)) {
+                Some(sight) => (loaded.hash, loaded.origin) = (Some(sight.hash), sight.origin.clone()),
+                None => drop(unseen.insert(name.clone())),
+            }
+        }
         let mut raw = RawData::default();
-        for (name, directory) in self.directories(&here, Known::Loaded)? {
+        for (name, directory) in self.directories(&unseen, Known::Loaded)? {
+            let below = directory.strip_prefix(self.namespace(name.namespace.as_deref())).unwrap_or(&directory);
+            // Before the hash: what replaces the profile in between then has another origin than is told here.
+            let set = namespaces.set_at(&name, below);
             let hash = self.hash(&name, &directory, &mut raw)?;
             if let Some(loaded) = loaded.get_mut(&name) {
-                loaded.hash = hash;
+                let origin = |set| Origin { directory: below.into(), set };
+                (loaded.hash, loaded.origin) = (hash, set.map(origin));
             }
         }
         Ok(KernelState { moment, global_mode: self.global_mode()?, evidence: self.evidence, loaded })
@@ -282,6 +292,25 @@ impl Kernel for Securityfs {
 
     fn confined(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<Process>, Error> {
         processes::confined(&self.places.proc, names)
+    }
+}
+
+/// The directories of policy namespaces, opened, so that many paths below them are short.
+struct OpenNamespaces<'k> {
+    kernel: &'k Securityfs,
+    open: HashMap<Option<String>, Option<std::fs::File>>,
+}
+
+impl OpenNamespaces<'_> {
+    /// The name of the set that a profile came with, which the link `raw_data` in its directory leads to; `None` if
+    /// there is none, or it cannot be read.
+    fn set_at(&mut self, name: &ProfileName, directory: &Path) -> Option<u64> {
+        let namespace = self
+            .open
+            .entry(name.namespace.clone())
+            .or_insert_with_key(|namespace| open(&self.kernel.namespace(namespace.as_deref())).ok());
+        let target = readlinkat(namespace.as_ref()?, &directory.join("raw_data")).ok()?;
+        Path::new(&target).parent()?.file_name()?.to_str()?.parse().ok()
     }
 }
 
@@ -355,7 +384,7 @@ fn loaded_profiles(list: &[u8]) -> BTreeMap<ProfileName, Loaded> {
     let lines = list.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let profiles = lines.filter_map(|line| {
         let (name, mode) = line.strip_suffix(')')?.rsplit_once(" (")?;
-        Some((ProfileName::parse(name)?, Loaded { mode: mode_from_kernel(mode)?, hash: None }))
+        Some((ProfileName::parse(name)?, Loaded { mode: mode_from_kernel(mode)?, hash: None, origin: None }))
     });
     profiles.collect()
 }
@@ -431,73 +460,4 @@ fn revision(path: &Path) -> Result<Option<u64>, Error> {
     };
     let number = std::str::from_utf8(&digits[..length]).ok().and_then(|text| text.trim_end().parse().ok());
     number.map(Some).ok_or_else(|| cannot_read(path)(io::Error::other("it is not a number")))
-}
-
-/// The names in a directory, in byte order; none if it is not there. Those that are not UTF-8 are left out.
-pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, Error> {
-    let names = entries_of(directory)?.into_iter().map(|entry| entry.file_name());
-    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
-    names.sort_unstable();
-    Ok(names)
-}
-
-fn entries_of(directory: &Path) -> Result<Vec<fs_err::DirEntry>, Error> {
-    let cannot_list = |source| Error::File { act: "list", path: directory.to_owned(), source };
-    match fs_err::read_dir(directory) {
-        Ok(entries) => entries.map(|entry| entry.map_err(cannot_list)).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(cannot_list(source)),
-    }
-}
-
-fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
-    match read_text(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(cannot_read(path)(source)),
-    }
-}
-
-/// Reads a text that the kernel makes up at once: what is shown by `single_open` (fs/seq_file.c), a parameter
-/// (fs/sysfs/file.c) or a sysctl. A read that leaves room was the last, and to ask once more would double the calls.
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    let mut file = open(path)?;
-    let (mut bytes, mut length) = (vec![0; USUAL_TEXT], 0);
-    loop {
-        match file.read(&mut bytes[length..]) {
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        }
-        if length < bytes.len() {
-            return Ok(String::from_utf8_lossy(&bytes[..length]).into_owned());
-        }
-        if length as u64 > MAX_TEXT {
-            return Err(too_large(MAX_TEXT));
-        }
-        bytes.resize(2 * length, 0);
-    }
-}
-
-pub(super) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(USUAL_TEXT);
-    let read = open(path)?.take(limit + 1).read_to_end(&mut bytes)? as u64;
-    if read > limit {
-        return Err(too_large(limit));
-    }
-    Ok(bytes)
-}
-
-fn too_large(limit: u64) -> io::Error {
-    io::Error::other(format!("it has more than {limit} bytes"))
-}
-
-fn open(path: &Path) -> io::Result<std::fs::File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-    Ok(nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())?.into())
-}
-
-fn cannot_read(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
-    let path = path.to_owned();
-    move |source| Error::File { act: "read", path, source }
 }
