@@ -29,7 +29,7 @@ bench: ## time no-op, one changed of N and everything, each beside its limit
 	@scripts/bench.sh
 
 bench-vm: ## the same on a real kernel in a virtual machine, beside apparmor_parser
-	@tests/vm/bench.sh
+	@tests/vm/bench.sh $(BENCH_ARGS)
 
 package: ## a .deb, a static program and their checksums in target/package
 	@scripts/package.sh

@@ -46,12 +46,7 @@ rm -f "$output"/aa-converge[_-]*
 # Only here: build scripts of C libraries would take another date for a reason to compile anew.
 SOURCE_DATE_EPOCH=$epoch "$tools/bin/cargo-deb" --no-build --locked --compress-system --output "$deb"
 
-# Only the program itself is compiled again. It looks up no names of users or hosts, which static programs cannot do.
-cargo rustc --locked --release --bin aa-converge -- -C target-feature=+crt-static
-install -m 0755 "$target/release/aa-converge" "$static"
-strip "$static"
-# What others take from there is the ordinary program.
-cargo build --quiet --locked --release --bin aa-converge
+scripts/build-static.sh "$static"
 
 cd "$output"
 sha256sum "${deb##*/}" "${static##*/}" | tee SHA256SUMS

@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
 # Boots a guest and runs a payload in it as root.
 #
-#   run.sh [--append PARAMETERS] [--layer LAYER]… [--memory MIB] [--timeout SECONDS] SUITE PAYLOAD OUT
+#   run.sh [--append PARAMETERS] [--counted] [--layer LAYER]… [--memory MIB] [--timeout SECONDS] SUITE PAYLOAD OUT
 #
 # The directory PAYLOAD becomes /t in the guest, where /t/run is started. Its output is the console's, which comes here
 # on standard output; what it leaves in /t/out comes back in the directory OUT, with the kernel's log (dmesg.txt). The
 # exit status is that of /t/run, or 124 when the time is over, or 125 when the guest ended without a status (a crash
-# of the kernel, above all). PARAMETERS are for the kernel's command line; LAYERs were made by setup.sh.
+# of the kernel, above all). PARAMETERS are for the kernel's command line; LAYERs were made by setup.sh. In a counted guest
+# the clock counts instructions, one for each nanosecond: what is timed there takes the same on any machine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-append='' memory=512 timeout=300 layers=(base)
+append='' counted=() memory=512 timeout=300 layers=(base)
 while [[ ${1:-} == --* ]]; do
     case $1 in
     --append) append=$2 ;;
+    --counted)
+        counted=(-icount 'shift=0,sleep=off')
+        shift
+        continue
+        ;;
     --layer) layers+=("$2") ;;
     --memory) memory=$2 ;;
     --timeout) timeout=$2 ;;
@@ -52,7 +58,7 @@ pack() {
 # No random addresses: an emulator translates what a program executes once for each address that it stands at, so that
 # every new process would be translated anew, which takes several times as long as running it.
 boot() {
-    timeout --kill-after=5 "$4" qemu-system-x86_64 -accel "$1" -cpu qemu64 -m "$memory" -nodefaults -no-reboot \
+    timeout --kill-after=5 "$4" qemu-system-x86_64 -accel "$1" -cpu qemu64 "${counted[@]}" -m "$memory" -nodefaults -no-reboot \
         -display none -monitor none -serial stdio -serial "file:$3" -kernel "$vm/vmlinuz" -initrd "$2" \
         -append "console=ttyS0 quiet loglevel=3 panic=-1 norandmaps log_buf_len=4M apparmor=1 security=apparmor $append" \
         </dev/null 2>&1 | sed --unbuffered 's|\r||'
@@ -80,7 +86,8 @@ accelerator() {
     cat "$vm/accelerator"
 }
 
-accelerator=$(accelerator)
+# Only an emulator counts.
+if ((${#counted[@]})); then accelerator=tcg; else accelerator=$(accelerator); fi
 pack "$payload" "$work/initrd"
 mkdir -p "$out"
 code=0
