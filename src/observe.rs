@@ -151,8 +151,8 @@ fn read_conf(host: &Host) -> Result<Conf, Error> {
 }
 
 /// The kernel features to compile for: those asked for on the command line, else those that parser.conf names, else
-/// those of the kernel that is managed, else those of the newest abi that the root ships, else the policy features that parser.conf pins. A parser that is given
-/// none falls back to a tiny set.
+/// those of the kernel that is managed, else those of the newest abi that the root ships, else the policy features that
+/// parser.conf pins. A parser that is given none falls back to a tiny set.
 fn read_features(host: &Host, conf: &Conf) -> Result<Arc<Text>, Error> {
     if let Some(path) = &host.kernel_features {
         let (parent, name) = (path.parent().filter(|parent| !parent.as_os_str().is_empty()), path.file_name());

@@ -73,7 +73,7 @@ pub struct Observed {
     pub attributes: Attributes,
     /// What the kernel runs, when it is managed.
     pub kernel: Option<KernelState>,
-    /// What an earlier run saw in the kernel.
+    /// What the last run saw in the kernel.
     pub sighting: Option<Sighting>,
 }
 

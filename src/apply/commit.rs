@@ -227,9 +227,7 @@ impl Prepared {
         self.look = if state.moment == moment {
             let mut now = state;
             for (name, loaded) in now.loaded.iter_mut().filter(|(_, loaded)| loaded.hash.is_none()) {
-                if let Some(before) = observed.loaded.get(name) {
-                    (loaded.hash, loaded.origin) = (before.hash, before.origin.clone());
-                }
+                loaded.hash = observed.loaded.get(name).and_then(|before| before.hash);
             }
             LastLook::Changed(now)
         } else {
@@ -253,7 +251,7 @@ impl Prepared {
             LastLook::OutOfDate => None,
         };
         let Some(state) = state else { return Ok(()) };
-        if observed.sighting.as_ref().is_some_and(|sighting| sighting.tells_all_of(state)) {
+        if observed.sighting.as_ref().is_some_and(|sighting| sighting.is_of(state)) {
             return Ok(());
         }
         let directory = self.host.lock.dir();

@@ -366,7 +366,6 @@ fn pending_profiles(
                 let before = change.before.as_ref().map(|saved| Loaded {
                     mode: saved.loaded.mode,
                     hash: saved.loaded.hash.as_deref().and_then(ShownHash::from_hex),
-                    origin: None,
                 });
                 profiles.insert(change.name.clone(), before);
             }

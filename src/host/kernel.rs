@@ -25,7 +25,7 @@ mod processes;
 mod securityfs;
 
 pub use access::Access;
-pub use moment::{Moment, NamespaceMoment, Origin, Sight, Sighting};
+pub use moment::{Moment, NamespaceMoment, Sighting};
 pub use securityfs::Securityfs;
 
 /// The kernel's policy, as seen from the current policy namespace.
@@ -41,7 +41,7 @@ pub trait Kernel: Send + Sync {
     fn release(&self) -> Option<String>;
 
     /// Looks at everything that is loaded, once. Hashes are told of the profiles in `ours` only: docker, libvirt and
-    /// snapd may have loaded hundreds more. Those that are certain to be what was `seen` are not read again.
+    /// snapd may have loaded hundreds more. Those that were `seen` are not read again if nothing was loaded since.
     ///
     /// A foreign profile whose name is not UTF-8 cannot be ours and is left out.
     ///
@@ -149,8 +149,6 @@ pub struct Loaded {
     pub mode: Mode,
     /// The hash, for the profiles that were asked for; `None` if the kernel has no [`Evidence`] of it.
     pub hash: Option<ShownHash>,
-    /// Where it came from, for the same profiles; `None` if the kernel does not keep what it was given.
-    pub origin: Option<Origin>,
 }
 
 /// A profile's compiled bytes as they were loaded.

@@ -3,8 +3,8 @@
 #
 #   bench.sh [--counted] [SUITE]
 #
-# With --counted the clock counts instructions, so that two runs give the same: it tells small changes of the program apart,
-# and says nothing of what a processor takes longer for than for others.
+# With --counted the clock counts instructions, so that two runs give nearly the same: it tells small changes of the program
+# apart, and says nothing of what a processor takes longer for than for others.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -7,7 +7,7 @@
 # on standard output; what it leaves in /t/out comes back in the directory OUT, with the kernel's log (dmesg.txt). The
 # exit status is that of /t/run, or 124 when the time is over, or 125 when the guest ended without a status (a crash
 # of the kernel, above all). PARAMETERS are for the kernel's command line; LAYERs were made by setup.sh. In a counted guest
-# the clock counts instructions, one for each nanosecond: what is timed there takes the same on any machine.
+# the clock counts instructions, one for each nanosecond: what is timed there takes nearly the same on any machine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,9 +1,12 @@
 //! Reading the files that the kernel makes up: securityfs, procfs, sysfs.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::error::Error;
 
@@ -11,6 +14,7 @@ use crate::error::Error;
 pub(super) const MAX_TEXT: u64 = 64 << 20;
 /// How much fits of nearly every file of a kernel, in bytes, so that it is read at once.
 const USUAL_TEXT: usize = 4096;
+const FLAGS: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC).union(OFlag::O_NOCTTY);
 
 /// The names in a directory, in byte order; none if it is not there. Those that are not UTF-8 are left out.
 pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, Error> {
@@ -30,17 +34,30 @@ pub(super) fn entries_of(directory: &Path) -> Result<Vec<fs_err::DirEntry>, Erro
 }
 
 pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
-    match read_text(path) {
-        Ok(text) => Ok(Some(text)),
+    there(read_text(path)).map_err(cannot_read(path))
+}
+
+/// What was read; `None` if it is not there.
+pub(super) fn there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(cannot_read(path)(source)),
+        Err(error) => Err(error),
     }
 }
 
 /// Reads a text that the kernel makes up at once: what is shown by `single_open` (fs/seq_file.c), a parameter
 /// (fs/sysfs/file.c) or a sysctl. A read that leaves room was the last, and to ask once more would double the calls.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    let mut file = open(path)?;
+    whole_text(open(path)?)
+}
+
+/// The same of a file below an open directory.
+pub(super) fn read_text_at(directory: impl AsFd, path: &Path) -> io::Result<String> {
+    whole_text(openat(directory, path, FLAGS, Mode::empty())?.into())
+}
+
+fn whole_text(mut file: File) -> io::Result<String> {
     let (mut bytes, mut length) = (vec![0; USUAL_TEXT], 0);
     loop {
         match file.read(&mut bytes[length..]) {
@@ -71,9 +88,8 @@ fn too_large(limit: u64) -> io::Error {
     io::Error::other(format!("it has more than {limit} bytes"))
 }
 
-pub(super) fn open(path: &Path) -> io::Result<std::fs::File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-    Ok(nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())?.into())
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    Ok(nix::fcntl::open(path, FLAGS, Mode::empty())?.into())
 }
 
 pub(super) fn cannot_read(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {

@@ -4,6 +4,7 @@
 //! **Invariant:** what is loaded is taken from the kernel's list, never from the names of directories: those are mangled,
 //! and tell only which directories may be a listed profile's.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -11,13 +12,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, readlinkat};
+use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
 use nix::unistd::write;
 
-use super::files::{MAX_TEXT, cannot_read, entries_of, names_in, open, read_bytes, read_if_there, read_text};
+use super::files::{
+    MAX_TEXT, cannot_read, entries_of, names_in, open, read_bytes, read_if_there, read_text, read_text_at, there,
+};
 use super::{
-    Access, Act, Cause, Evidence, Kernel, KernelFailure, KernelState, Loaded, Moment, NamespaceMoment, Origin, Process,
+    Access, Act, Cause, Evidence, Kernel, KernelFailure, KernelState, Loaded, Moment, NamespaceMoment, Process,
     SavedProfile, Sighting, access, processes,
 };
 use crate::error::Error;
@@ -120,7 +123,7 @@ impl Securityfs {
         for name in names_in(&directory.join("namespaces"))?.into_iter().filter(|_| depth < MAX_DEPTH) {
             let path = directory.join("namespaces").join(&name);
             let full = if above.is_empty() { name.clone() } else { format!("{above}//{name}") };
-            // A namespace that is removed meanwhile has moved its parent's revision.
+            // A namespace that is removed meanwhile is missing in the moment, which is another then.
             if let Some(moment) = namespace_moment(&path, name)? {
                 self.namespaces_below(&path, &full, depth + 1, found)?;
                 found.insert(full, moment);
@@ -130,11 +133,18 @@ impl Securityfs {
     }
 
     /// The hash of the profile whose directory this is; `None` if the kernel has no evidence of it, or it is gone.
-    fn hash(&self, name: &ProfileName, directory: &Path, raw: &mut RawData) -> Result<Option<ShownHash>, Error> {
+    fn hash(
+        &self,
+        name: &ProfileName,
+        directory: &Path,
+        namespaces: &mut OpenNamespaces,
+        raw: &mut RawData,
+    ) -> Result<Option<ShownHash>, Error> {
         match self.evidence {
             Evidence::Hash => {
+                let namespace = self.namespace(name.namespace.as_deref());
                 for file in ["sha256", "sha1"] {
-                    if let Some(digits) = read_if_there(&directory.join(file))? {
+                    if let Some(digits) = namespaces.read(namespace.clone(), directory, file)? {
                         return Ok(ShownHash::from_hex(digits.trim_end()));
                     }
                 }
@@ -164,8 +174,8 @@ impl Securityfs {
             for component in name.name.split("//") {
                 let Some(parent) = directory else { break };
                 let listing = match listings.entry(parent.join("profiles")) {
-                    std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                    std::collections::hash_map::Entry::Vacant(new) => {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
                         let mut listing: HashMap<Vec<u8>, Vec<PathBuf>> = HashMap::new();
                         for entry in entries_of(new.key())?.iter().map(fs_err::DirEntry::file_name) {
                             // The kernel appends a number, so that two names which are mangled alike stand apart.
@@ -241,36 +251,30 @@ impl Kernel for Securityfs {
         let list = read_bytes(&path, MAX_TEXT).map_err(cannot_read(&path))?;
         let mut loaded: BTreeMap<ProfileName, Loaded> = loaded_profiles(&list);
         let mut unseen = BTreeSet::new();
-        let mut namespaces = OpenNamespaces { kernel: self, open: HashMap::new() };
         for name in ours {
             let Some(loaded) = loaded.get_mut(name) else { continue };
-            let stands = |origin: &Origin| namespaces.set_at(name, &origin.directory) == Some(origin.set);
-            match seen.and_then(|seen| seen.recall(name, &moment, stands)) {
-                Some(sight) => (loaded.hash, loaded.origin) = (Some(sight.hash), sight.origin.clone()),
-                None => drop(unseen.insert(name.clone())),
+            loaded.hash = seen.and_then(|seen| seen.recall(name, &moment));
+            if loaded.hash.is_none() {
+                unseen.insert(name.clone());
             }
         }
-        let mut raw = RawData::default();
+        let (mut namespaces, mut raw) = (OpenNamespaces::default(), RawData::default());
         for (name, directory) in self.directories(&unseen, Known::Loaded)? {
-            let below = directory.strip_prefix(self.namespace(name.namespace.as_deref())).unwrap_or(&directory);
-            // Before the hash: what replaces the profile in between then has another origin than is told here.
-            let set = namespaces.set_at(&name, below);
-            let hash = self.hash(&name, &directory, &mut raw)?;
+            let hash = self.hash(&name, &directory, &mut namespaces, &mut raw)?;
             if let Some(loaded) = loaded.get_mut(&name) {
-                let origin = |set| Origin { directory: below.into(), set };
-                (loaded.hash, loaded.origin) = (hash, set.map(origin));
+                loaded.hash = hash;
             }
         }
         Ok(KernelState { moment, global_mode: self.global_mode()?, evidence: self.evidence, loaded })
     }
 
     fn saved(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<SavedProfile>, Error> {
-        let mut raw = RawData::default();
+        let (mut namespaces, mut raw) = (OpenNamespaces::default(), RawData::default());
         let mut saved = Vec::new();
         for (name, directory) in self.directories(names, Known::Wanted)? {
             let profile = raw.profile(&name, &directory)?;
             // Bytes that are not what the kernel runs, because somebody replaces it just now, are not kept.
-            let shown = self.hash(&name, &directory, &mut RawData::default())?;
+            let shown = self.hash(&name, &directory, &mut namespaces, &mut RawData::default())?;
             let blob = profile.filter(|(hash, _)| shown.is_none_or(|shown| shown.is_of(hash))).map(|(_, blob)| blob);
             saved.push(SavedProfile { name, blob });
         }
@@ -295,22 +299,20 @@ impl Kernel for Securityfs {
     }
 }
 
-/// The directories of policy namespaces, opened, so that many paths below them are short.
-struct OpenNamespaces<'k> {
-    kernel: &'k Securityfs,
-    open: HashMap<Option<String>, Option<std::fs::File>>,
-}
+/// The directories of policy namespaces, opened, so that the paths of many files in them are short.
+#[derive(Default)]
+struct OpenNamespaces(HashMap<PathBuf, std::fs::File>);
 
-impl OpenNamespaces<'_> {
-    /// The name of the set that a profile came with, which the link `raw_data` in its directory leads to; `None` if
-    /// there is none, or it cannot be read.
-    fn set_at(&mut self, name: &ProfileName, directory: &Path) -> Option<u64> {
-        let namespace = self
-            .open
-            .entry(name.namespace.clone())
-            .or_insert_with_key(|namespace| open(&self.kernel.namespace(namespace.as_deref())).ok());
-        let target = readlinkat(namespace.as_ref()?, &directory.join("raw_data")).ok()?;
-        Path::new(&target).parent()?.file_name()?.to_str()?.parse().ok()
+impl OpenNamespaces {
+    /// Reads a file in a directory below that of the namespace; `None` if either is gone.
+    fn read(&mut self, namespace: PathBuf, directory: &Path, file: &str) -> Result<Option<String>, Error> {
+        let path = directory.join(file);
+        let below = path.strip_prefix(&namespace).unwrap_or(&path);
+        let read = match self.0.entry(namespace) {
+            Entry::Occupied(known) => read_text_at(known.get(), below),
+            Entry::Vacant(new) => open(new.key()).and_then(|opened| read_text_at(new.insert(opened), below)),
+        };
+        there(read).map_err(cannot_read(&path))
     }
 }
 
@@ -342,8 +344,8 @@ impl RawData {
             (name.namespace.clone(), target.components().filter(|it| it.as_os_str() != "..").collect::<PathBuf>());
         let key = PathBuf::from(key.0.unwrap_or_default()).join(key.1);
         let set = match self.0.entry(key) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => new.insert(Set::read(&link, name)?),
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Set::read(&link, name)?),
         };
         Ok(set.as_ref().and_then(|set| {
             let profile = set.profiles.get(name)?;
@@ -384,7 +386,7 @@ fn loaded_profiles(list: &[u8]) -> BTreeMap<ProfileName, Loaded> {
     let lines = list.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let profiles = lines.filter_map(|line| {
         let (name, mode) = line.strip_suffix(')')?.rsplit_once(" (")?;
-        Some((ProfileName::parse(name)?, Loaded { mode: mode_from_kernel(mode)?, hash: None, origin: None }))
+        Some((ProfileName::parse(name)?, Loaded { mode: mode_from_kernel(mode)?, hash: None }))
     });
     profiles.collect()
 }
