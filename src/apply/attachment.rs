@@ -155,7 +155,7 @@ pub(super) fn foreign(
     let others = state.loaded.keys().filter(|name| name.depth() == 0 && !ours.contains(name));
     let mut found = Vec::new();
     for saved in kernel.saved(&others.cloned().collect())? {
-        let Some(blob) = saved.blob else { continue };
+        let Some((_, blob)) = saved.blob else { continue };
         // What this version cannot read is somebody else's, and no reason to refuse anything.
         let profile = policy::profiles(&blob).ok().and_then(|profiles| profiles.into_iter().next());
         let attachment = profile.and_then(|profile| Attachment::read(&profile, &blob).ok().flatten());

@@ -13,7 +13,7 @@ use super::{Refusal, refused};
 use crate::confinement::{Attached, Telling};
 use crate::document::OnConfined;
 use crate::error::Error;
-use crate::host::kernel::KernelState;
+use crate::host::kernel::{KernelState, SavedProfile};
 use crate::host::replace::{Temporary, random_digits};
 use crate::host::root::Root;
 use crate::host::{Host, LockedHost};
@@ -417,8 +417,18 @@ pub(super) fn save_policy(
     let names = put.chain(work.removals.iter().map(|removal| &removal.name));
     let there: BTreeSet<ProfileName> = names.filter(|name| state.loaded.contains_key(*name)).cloned().collect();
     let mut blobs: BTreeMap<ProfileName, Vec<u8>> = BTreeMap::new();
-    for saved in kernel.saved(&there)? {
-        blobs.extend(saved.blob.map(|blob| (saved.name, blob)));
+    for SavedProfile { name, blob } in kernel.saved(&there)? {
+        let Some((hash, blob)) = blob else { continue };
+        // A journal that keeps other bytes than it says were loaded could never be undone.
+        let shown = state.loaded.get(&name).and_then(|loaded| loaded.hash);
+        if shown.is_some_and(|shown| !shown.is_of(&hash)) {
+            return Err(Error::Kernel {
+                code: "kernel_changed",
+                message: format!("somebody replaced the profile `{name}` in the kernel while this run looked at it"),
+                remedy: "run again".to_owned(),
+            });
+        }
+        blobs.insert(name, blob);
     }
     let unsaved: BTreeSet<&ProfileName> = there.iter().filter(|name| !blobs.contains_key(*name)).collect();
     blobs.extend(recompiled(compiled, host, spool, state, &unsaved)?);

@@ -355,6 +355,20 @@ fn what_was_seen_is_not_read_again_until_somebody_loads_something() {
 }
 
 #[test]
+fn policy_that_is_replaced_before_it_is_saved_refuses_the_run() {
+    let bench = Bench::new();
+    bench.apply(&document(&[entry("a", "/x r,")]));
+    let before = bench.files();
+    bench.kernel.replace_before_saved(&name("a"), &sample::blob("a", Mode::Enforce, "theirs"));
+    let (wanted, effects) = (document(&[entry("a", "/y r,")]), bench.kernel.effects());
+    let report = bench.apply(&wanted);
+    assert_eq!(report.exit(false), Exit::Refused, "{report:#?}");
+    assert_eq!(report.error.unwrap().code, "kernel_changed");
+    assert_eq!((bench.files(), bench.kernel.effects()), (before, effects));
+    assert_eq!(bench.apply(&wanted).exit(false), Exit::Converged, "the next run saves what runs now");
+}
+
+#[test]
 fn policy_that_the_kernel_does_not_keep_is_compiled_again_for_the_undo() {
     let bench = Bench::new();
     bench.kernel.forget_bytes();

@@ -156,9 +156,9 @@ pub struct Loaded {
 pub struct SavedProfile {
     /// The profile.
     pub name: ProfileName,
-    /// Its blob, which loads under the same name where its parent, if it has one, is loaded; `None` if the kernel does
-    /// not keep the bytes (`CONFIG_SECURITY_APPARMOR_EXPORT_BINARY`, `apparmor.export_binary`).
-    pub blob: Option<Vec<u8>>,
+    /// Its blob, which loads under the same name where its parent, if it has one, is loaded, with its hash; `None` if the
+    /// kernel does not keep the bytes (`CONFIG_SECURITY_APPARMOR_EXPORT_BINARY`, `apparmor.export_binary`).
+    pub blob: Option<(KernelHash, Vec<u8>)>,
 }
 
 /// A running process.

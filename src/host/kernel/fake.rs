@@ -28,6 +28,7 @@ struct State {
     failure: Option<(usize, Errno)>,
     crash: Option<usize>,
     unloading: Option<(usize, ProfileName)>,
+    replacing: Option<(ProfileName, Vec<u8>)>,
     starting: Option<(usize, Process)>,
     refused: BTreeSet<ProfileName>,
     without_hash: BTreeSet<ProfileName>,
@@ -56,6 +57,7 @@ impl FakeKernel {
             failure: None,
             crash: None,
             unloading: None,
+            replacing: None,
             starting: None,
             refused: BTreeSet::new(),
             without_hash: BTreeSet::new(),
@@ -134,6 +136,11 @@ impl FakeKernel {
     pub(crate) fn unload_before(&self, nth: usize, name: &ProfileName) {
         let mut state = self.state();
         state.unloading = Some((state.effects + nth, name.clone()));
+    }
+
+    /// Somebody else loads a blob, of this profile, right before its bytes are fetched.
+    pub(crate) fn replace_before_saved(&self, name: &ProfileName, blob: &[u8]) {
+        self.state().replacing = Some((name.clone(), blob.to_vec()));
     }
 
     /// The program ends right after the `nth` effect from now on was carried out.
@@ -287,9 +294,11 @@ impl Kernel for FakeKernel {
     }
 
     fn saved(&self, names: &BTreeSet<ProfileName>) -> Result<Vec<SavedProfile>, Error> {
+        let replacing = self.state().replacing.take_if(|(name, _)| names.contains(name));
+        replacing.iter().for_each(|(_, blob)| self.load(blob));
         let state = self.state();
         let loaded = names.iter().filter_map(|name| Some((name, state.loaded.get(name)?)));
-        let blob = |held: &Held| state.keeps_bytes.then(|| held.blob.clone());
+        let blob = |held: &Held| state.keeps_bytes.then(|| (held.hash, held.blob.clone()));
         Ok(loaded.map(|(name, held)| SavedProfile { name: name.clone(), blob: blob(held) }).collect())
     }
 
@@ -407,9 +416,10 @@ mod tests {
         let [saved] = &kernel.saved(&ours).unwrap()[..] else { panic!("only what is loaded is saved") };
         kernel.replace(&set(&[sample::blob("a", Mode::Enforce, "new")])).unwrap();
         assert_ne!(kernel.observe(&ours, None).unwrap().loaded, before.loaded);
-        kernel.replace(&set(&[saved.blob.clone().unwrap()])).unwrap();
+        let (_, blob) = saved.blob.clone().unwrap();
+        kernel.replace(&set(&[blob])).unwrap();
         assert_eq!(kernel.observe(&ours, None).unwrap().loaded, before.loaded);
-        assert_eq!(kernel.blob(&name("a")), saved.blob);
+        assert_eq!(kernel.blob(&name("a")), saved.blob.clone().map(|(_, blob)| blob));
         kernel.forget_bytes();
         assert_eq!(kernel.saved(&ours).unwrap()[0].blob, None);
     }

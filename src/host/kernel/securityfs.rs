@@ -275,7 +275,7 @@ impl Kernel for Securityfs {
             let profile = raw.profile(&name, &directory)?;
             // Bytes that are not what the kernel runs, because somebody replaces it just now, are not kept.
             let shown = self.hash(&name, &directory, &mut namespaces, &mut RawData::default())?;
-            let blob = profile.filter(|(hash, _)| shown.is_none_or(|shown| shown.is_of(hash))).map(|(_, blob)| blob);
+            let blob = profile.filter(|(hash, _)| shown.is_none_or(|shown| shown.is_of(hash)));
             saved.push(SavedProfile { name, blob });
         }
         Ok(saved)
